@@ -21,7 +21,7 @@ from common import SMOKE, ratio, size  # isort: split
 
 import numpy as np
 
-from relrep_cli.anchors import STRATEGIES, Candidates, choose
+from relrep_cli.anchors.strategies import STRATEGIES, Candidates, choose
 from relrep_cli.comparison.pairs_of_files import measure
 from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.heads.heads import train

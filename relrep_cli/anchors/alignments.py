@@ -8,10 +8,10 @@ include a reflection: u @ rotation lies in the space of v.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.signals import check
 from relrep_cli.embedding import Embedding
 from relrep_cli.neighbors import nearest

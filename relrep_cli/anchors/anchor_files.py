@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from relrep_cli import store
-from relrep_cli.anchors import STRATEGIES, Candidates, choose
 from relrep_cli.anchors.candidates import Strategy
 from relrep_cli.anchors.choice_costs import cost_of
 from relrep_cli.anchors.id_lists import read_anchors
 from relrep_cli.anchors.mixtures import Mixtures
 from relrep_cli.anchors.row_ranges import Ranges
 from relrep_cli.anchors.shared_items import ItemFiles, candidates, collections
+from relrep_cli.anchors.strategies import STRATEGIES, Candidates, choose
 from relrep_cli.base.errors import DataError, UsageError, printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import emit, say
 from relrep_cli.base.task_cache import Records, records_for
 from relrep_cli.embedding import ABSOLUTE, Embedding, Step, chain, make_step, row_numbers, select

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import sqrt
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, TypeVar, cast
 
 import numpy as np
 
 from relrep_cli.base.errors import DataError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.registry import Entry, Registry
 from relrep_cli.embedding import Embedding
 from relrep_cli.numerics.blocks import pick, row_blocks, take

@@ -6,13 +6,14 @@ import csv
 import hashlib
 import io
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
 from relrep_cli.anchors.vectors import anchor_vectors
 from relrep_cli.base.errors import DataError, UsageError, printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.embedding import Embedding, digested_space, duplicates, find_ids, text
 
 Side = Literal["", "a", "b"]

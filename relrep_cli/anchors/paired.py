@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from relrep_cli.anchors import alignments
 from relrep_cli.anchors.candidates import Candidates, strategy
 from relrep_cli.base.errors import DataError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.registry import Param
 from relrep_cli.neighbors import nearest
 from relrep_cli.numerics.blocks import pick, take

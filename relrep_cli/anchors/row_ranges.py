@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from relrep_cli.anchors.candidates import Candidates, Frame
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.task_cache import Records, task_key
 from relrep_cli.engine.jobs import Advance, Job, Task, listening, named
 from relrep_cli.engine.running import Engine, outcomes

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from relrep_cli import store
-from relrep_cli.anchors import Candidates
+from relrep_cli.anchors.candidates import Candidates
 from relrep_cli.base.errors import DataError, UsageError, printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import say
 from relrep_cli.embedding import Embedding, id_order, match_ids
 from relrep_cli.store.positions import check_positions

@@ -6,10 +6,10 @@ import os
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from relrep_cli.base.errors import UsageError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.signals import check
 from relrep_cli.base.task_cache import read_record, version_of
 

@@ -10,12 +10,12 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from relrep_cli.base.cells import as_json, for_machines, plain, safe
 from relrep_cli.base.errors import WriteError, printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.progress_lines import line_a_minute
 from relrep_cli.base.signals import check
 from relrep_cli.base.streams import silence_stdout

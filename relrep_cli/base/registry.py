@@ -12,12 +12,13 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from copy import copy
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, replace
 from functools import cached_property
 from itertools import product
 from typing import Any, Generic, Self, TypeVar
 
 from relrep_cli.base.errors import UsageError, printable, unknown
+from relrep_cli.base.lazy_dataclasses import dataclass, fields
 
 F = TypeVar("F", bound=Callable[..., Any])
 E = TypeVar("E", bound="Entry[Any]")

@@ -10,14 +10,14 @@ import contextlib
 import hashlib
 import json
 import os
-import secrets
 import stat
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from relrep_cli import __version__
 from relrep_cli.base.errors import UsageError, printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import say
 
 LARGEST = 1 << 20  # bytes of one record
@@ -147,7 +147,7 @@ def version_of(path: Path) -> str:
 
 
 def _write(folder: Path, name: str, content: bytes) -> None:
-    temporary = folder / f".{name}.{os.getpid()}.{secrets.token_hex(4)}"
+    temporary = folder / f".{name}.{os.getpid()}.{os.urandom(4).hex()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:

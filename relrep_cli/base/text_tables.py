@@ -8,12 +8,12 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from relrep_cli.base import latex
 from relrep_cli.base.cells import STARS, exact, number, short, stars
 from relrep_cli.base.errors import printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.shown_paths import short_paths
 
 Record = dict[str, Any]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import gc
 import io
 import os
 import sys
+import threading
 from contextlib import redirect_stdout, suppress
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -269,7 +271,20 @@ def main() -> None:
             run(arguments)
         emit(without_prefix(lines.getvalue(), prefix))
         sys.exit(errors.DONE)
-    code = run(arguments)
+    _end(run(arguments))
+
+
+def _end(code: int) -> NoReturn:
+    """End this process as Python does, but do not take its modules apart: that is 0.02 s of CPU time."""
     if code == errors.WRITE:
         os._exit(code)  # libhdf5 may end in SIGSEGV at exit after a failed write
-    sys.exit(code)
+    if sys.getprofile() or sys.gettrace():
+        sys.exit(code)  # a profiler or a debugger goes on after the command
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        sys.exit(code)
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads
+    atexit._run_exitfuncs()
+    os._exit(code)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from relrep_cli import store
-from relrep_cli.anchors import STRATEGIES
 from relrep_cli.anchors.anchor_files import NUMBER, AnchorChoice, write_anchors
 from relrep_cli.anchors.candidates import Strategy
 from relrep_cli.anchors.geometric import ON_DEVICE
 from relrep_cli.anchors.pair_search import PairSearch, write_pairs
 from relrep_cli.anchors.row_ranges import DIVISIBLE
+from relrep_cli.anchors.strategies import STRATEGIES
 from relrep_cli.base.errors import DONE, UsageError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import Style, write
 from relrep_cli.cli.engine_options import ProcessOptions, refuse_standard_input
 from relrep_cli.cli.options import Device, DryRun, Force, Given, Output, Printing, Seed, command, names_of

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from math import isfinite
 from typing import Annotated
@@ -13,6 +12,7 @@ import typer
 
 from relrep_cli.base.cache_folders import Entry, entries, to_remove
 from relrep_cli.base.errors import DataError, UsageError, WriteError, printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import Record, Style, say, write
 from relrep_cli.cli.options import DryRun, Printing, command, plan
 

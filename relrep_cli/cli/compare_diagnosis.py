@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 
 from relrep_cli import store
 from relrep_cli.base.errors import DATA, DONE, NO, UsageError
+from relrep_cli.base.lazy_dataclasses import fields
 from relrep_cli.base.output import Record, say, write
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.compare_outputs import Targets

@@ -6,11 +6,12 @@ import itertools
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from relrep_cli import store
 from relrep_cli.base.errors import DATA, DONE, NO, DataError, UsageError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import Mark, Record, Style, emit, render, say, write
 from relrep_cli.base.text_tables import FOR_EYES, below
 from relrep_cli.cli.picture_options import check_names, renamed

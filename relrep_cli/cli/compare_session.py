@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from relrep_cli.base.errors import RelrepError, UsageError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import LOGGER
 from relrep_cli.base.registry import load_plugins
 from relrep_cli.base.task_cache import Records

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -10,6 +10,7 @@ import typer
 
 from relrep_cli import encoders, sources, store
 from relrep_cli.base.errors import DataError, UsageError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.cli.embed_encoder import NONE, encoder_of
 from relrep_cli.cli.engine_options import RowOptions, refuse_standard_input
 from relrep_cli.cli.options import Device, DryRun, Force, Given, Output, Seed, command

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from relrep_cli.base.errors import UsageError, printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.cli.plain_options import plain_option
 from relrep_cli.engine.running import Engine
 from relrep_cli.engine.shards import Shard, shard_of

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Any
 
 import typer
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.engine_options import ProcessOptions
 from relrep_cli.cli.options import Explicit, Given, Printing, names_of

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import typer
 
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import Record, say, write
 from relrep_cli.base.text_tables import FOR_EYES
 from relrep_cli.base.uris import is_stdin, natural, split_uri

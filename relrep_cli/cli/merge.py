@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +12,7 @@ import typer
 
 from relrep_cli import store
 from relrep_cli.base.errors import DONE, DataError, UsageError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.compare_outputs import Targets
 from relrep_cli.cli.compare_parts import merge_parts

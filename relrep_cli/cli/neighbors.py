@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -10,6 +10,7 @@ import typer
 
 from relrep_cli import sources, store
 from relrep_cli.base.errors import DataError, UsageError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import say, write
 from relrep_cli.cli.options import Device, Force, Given, Printing, Seed, command, split_names
 from relrep_cli.cli.plain_options import plain_option

@@ -7,13 +7,14 @@ import os
 import typing
 from collections.abc import Callable, Mapping
 from copy import copy
-from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
+from dataclasses import MISSING, Field, field, replace
 from functools import cache
 from typing import Annotated, Any, Literal
 
 import typer
 
 from relrep_cli.base.errors import UsageError
+from relrep_cli.base.lazy_dataclasses import dataclass, fields, is_dataclass
 from relrep_cli.base.output import FORMATS, Style, say, set_verbosity
 from relrep_cli.base.registry import Keyword, Registry
 from relrep_cli.cli.command_lines import command_line, explicit_options

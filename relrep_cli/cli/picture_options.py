@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import field
 from typing import Annotated, ClassVar
 
 from relrep_cli.base.errors import UsageError
+from relrep_cli.base.lazy_dataclasses import dataclass, fields
 from relrep_cli.base.text_tables import PATHS, Record
 from relrep_cli.cli.plain_options import plain_option
 from relrep_cli.plots.looks import Look

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, replace
 from typing import Annotated
 
 import numpy as np
@@ -10,6 +10,7 @@ import typer
 
 from relrep_cli import store
 from relrep_cli.base.errors import UsageError
+from relrep_cli.base.lazy_dataclasses import dataclass, fields
 from relrep_cli.base.output import Style, progress, say, write
 from relrep_cli.cli.engine_options import RowOptions, refuse_standard_input
 from relrep_cli.cli.options import Device, DryRun, Dtype, Explicit, Force, Given, Output, Printing, Seed, command, plan

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from relrep_cli import store
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.registry import load_plugins
 from relrep_cli.cli.options import Given
 from relrep_cli.cli.recipe_options import RecipeOptions, read_recipe

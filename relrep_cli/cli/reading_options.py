@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 import typer
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.store.reading import Reading
 
 

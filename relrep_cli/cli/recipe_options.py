@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, replace
 from math import isfinite
 from typing import Annotated, Any, ClassVar
 
@@ -12,6 +12,7 @@ import typer
 from relrep_cli import store
 from relrep_cli.anchors.id_lists import MANY, read_anchors, refuse_whole_collections
 from relrep_cli.base.errors import UsageError
+from relrep_cli.base.lazy_dataclasses import dataclass, fields
 from relrep_cli.cli.options import Given, names_of, split_names
 from relrep_cli.relative.aggregators import AGGREGATORS, load
 from relrep_cli.relative.preparation import Preprocessing

@@ -26,7 +26,7 @@ WIDTH = 100
 
 def registries() -> dict[str, Registry]:
     """Every registry by the heading it has in the reference."""
-    from relrep_cli.anchors import STRATEGIES
+    from relrep_cli.anchors.strategies import STRATEGIES
     from relrep_cli.encoders import ENCODERS
     from relrep_cli.evaluations import EVALUATIONS
     from relrep_cli.heads.heads import HEADS

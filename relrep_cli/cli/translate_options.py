@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Any
 
 import typer
 
 from relrep_cli import store
 from relrep_cli.base.errors import UsageError, unknown
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.cli import options as shared
 from relrep_cli.cli.engine_options import RowOptions, refuse_no_rows
 from relrep_cli.cli.options import Given, Printing

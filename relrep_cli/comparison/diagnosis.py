@@ -8,10 +8,11 @@ holds when all rows follow it. A later one is chosen only where it explains most
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.comparison import linear_maps, row_maps
 from relrep_cli.comparison.file_pairs import FilePair, Map, file_pair, swapped
 from relrep_cli.comparison.isometries import Turned, rotated

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from relrep_cli.base.errors import DataError, unknown
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import Record, progress, say
 from relrep_cli.comparison.diagnosis import RELATIONS, Diagnosis, diagnose
 from relrep_cli.comparison.joins import join, left_out

@@ -6,10 +6,10 @@ Distances need no fit, so this also decides for fewer rows than dims, where a ro
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.comparison.file_pairs import FilePair, Map
 from relrep_cli.comparison.row_maps import Fit, one_length, unit
 from relrep_cli.numerics.singular_values import thin_svd

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from relrep_cli.base.errors import DataError, NotApplicable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.comparison.dependent_rows import FREEDOM, Halves, factor_of, random_halves, values_of_halves
 from relrep_cli.comparison.model_differences import Record, Value
 from relrep_cli.comparison.pairs_of_files import measure, measure_subset

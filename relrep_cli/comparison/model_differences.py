@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.comparison.dependent_rows import FREEDOM
 from relrep_cli.comparison.letters import letters
 from relrep_cli.comparison.permutations import benjamini_hochberg

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
 
 from relrep_cli.base.errors import NotApplicable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.task_cache import Records, task_key
 from relrep_cli.comparison.corrected_values import best_value, corrected
 from relrep_cli.comparison.pairs_of_files import View, largest_k, measure

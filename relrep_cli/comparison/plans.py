@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from relrep_cli.base.errors import UsageError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.uris import is_stdin
 from relrep_cli.comparison.layers import Groups, Pairs, pairs_of, sides
 from relrep_cli.comparison.pairs_of_files import tasks

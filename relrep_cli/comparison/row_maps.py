@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.comparison.file_pairs import FilePair, Map
 
 PAIRS = 3000  # of rows from whose differences a scale is taken

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.comparison.file_pairs import FilePair, Map
 from relrep_cli.comparison.isometries import Turned, agreeing, procrustes, products
 from relrep_cli.neighbors import nearest

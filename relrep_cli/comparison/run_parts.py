@@ -6,13 +6,14 @@ A part is a JSON file with the plan, the results of its pairs, and the content o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from relrep_cli import __version__
 from relrep_cli.base.errors import DataError, RelrepError, UsageError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.comparison.permutations import Layer
 from relrep_cli.comparison.plans import Outputs, Plan, make_plan
 from relrep_cli.comparison.runs import PairResult

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from relrep_cli.base.errors import DataError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.numerics import devices
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.encoders.base import random_state, restore_random
 
 if TYPE_CHECKING:

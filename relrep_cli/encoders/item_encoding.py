@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 
 from relrep_cli import encoders, store
 from relrep_cli.base.errors import DataError, UsageError, printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import progress, say
 from relrep_cli.base.task_cache import Records, records_for
 from relrep_cli.embedding import ABSOLUTE, Embedding, Step, make_step, row_numbers
@@ -42,9 +43,8 @@ class Encoding:
     encoder or the model, as the history of the output records them. trained: the encoder of a saved file. positives: "",
     "label" or the URI of an embedding, whose k nearest neighbours are to lie together. save: file for the trained encoder,
     "" for none. plot: file for a picture of the training, "" for none, which `draw` makes of its log. inputs: further files
-    that must not be overwritten. trust_digest: believe the digest that `positives` states. shard: write only this part, into
-    its own file. engine: where items are encoded. setup, options: how another process makes the vectors, see SharedRows; it
-    gets ItemRows with these options.
+    that must not be overwritten. trust_digest: believe the digest that `positives` states. shard: write only this part. engine:
+    where items are encoded. setup, options: how another process makes the vectors, see SharedRows; it gets them as ItemRows.
     """
 
     source: str

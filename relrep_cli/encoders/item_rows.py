@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from relrep_cli import encoders, store
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.task_cache import Records
 from relrep_cli.encoders import Trained, pretrained
 from relrep_cli.sources import Items

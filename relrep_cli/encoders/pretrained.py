@@ -10,7 +10,6 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Concatenate, TypeVar
 
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relrep_cli.base.errors import DataError, RelrepError, UsageError, printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.encoders.base import Kind, check_kind, torch_device
 from relrep_cli.encoders.model_inputs import averaged, file_digest, floats, place_of, pooled, rgb, state_digest

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.numerics.blocks import pick
 from relrep_cli.numerics.devices import own_memory
 from relrep_cli.sources.items import Items

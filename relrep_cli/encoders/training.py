@@ -6,13 +6,13 @@ import inspect
 import math
 import typing
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from relrep_cli.base.errors import DataError, UsageError
+from relrep_cli.base.lazy_dataclasses import dataclass, fields
 from relrep_cli.base.registry import Param
 from relrep_cli.encoders.base import (
     FORGETFUL,

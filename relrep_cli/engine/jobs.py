@@ -12,11 +12,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from importlib import import_module
 from typing import Any
 
 from relrep_cli.base.errors import DataError, RelrepError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import LOGGER
 from relrep_cli.base.task_cache import records_used
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import LOGGER, progress
 from relrep_cli.engine.jobs import Job, Note, Outcome, ProcessEnd, named, perform
 from relrep_cli.engine.log import log_file, write_event

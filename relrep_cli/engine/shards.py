@@ -7,12 +7,12 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from relrep_cli import __version__
 from relrep_cli.base.errors import UsageError
+from relrep_cli.base.lazy_dataclasses import dataclass
 
 AUTO = "auto"
 HEAD = "relrep part"  # the key under which a part says which command has written it

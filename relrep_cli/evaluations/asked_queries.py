@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from relrep_cli.base.errors import DataError, printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import say
 from relrep_cli.embedding import Embedding, find_ids
 

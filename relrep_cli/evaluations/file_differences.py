@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial, reduce
 
 import numpy as np
 
 from relrep_cli.base.errors import UsageError, printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.comparison.dependent_rows import Halves, factor_of
 from relrep_cli.comparison.model_differences import ALL, VALUES, Measure, Value, compare_models
 from relrep_cli.embedding import find_ids

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Annotated, Any, Concatenate, Literal, TypeVar
 
 import numpy as np
 
 from relrep_cli.base.errors import NotApplicable, printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.embedding import Embedding, find_ids
 from relrep_cli.evaluations.asked_queries import AskedQueries

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from relrep_cli import store
 from relrep_cli.base.errors import UsageError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import PLAIN_STYLE, Record, Style
 from relrep_cli.comparison.shown_names import short_names
 from relrep_cli.embedding import bare_name

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
 
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, NotApplicable, UsageError, printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import say
 from relrep_cli.base.registry import load_plugins
 from relrep_cli.comparison.low_dims import by_angle, hint

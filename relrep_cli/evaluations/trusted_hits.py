@@ -6,10 +6,11 @@ order, from the highest down, until one fails. Each test then has the whole risk
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import ceil, log
 
 import numpy as np
+
+from relrep_cli.base.lazy_dataclasses import dataclass
 
 RISK = 0.05  # that the stated share does not hold for the hits above the threshold
 FIRST, STEPS = 4, 20  # the highest threshold lets a fourth of the hits through, and each further one a twentieth more

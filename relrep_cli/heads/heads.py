@@ -8,12 +8,12 @@ classes means that y holds numbers (n,) or images (n, h, w) to predict. It gives
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass
 from typing import Annotated, Any, Concatenate, Literal, TypeVar
 
 import numpy as np
 
 from relrep_cli.base.errors import DataError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.heads import decoder as decoders
 from relrep_cli.heads import linear_models

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from relrep_cli import store
-from relrep_cli.anchors import STRATEGIES, choose
 from relrep_cli.anchors.shared_items import candidates
+from relrep_cli.anchors.strategies import STRATEGIES, choose
 from relrep_cli.base.errors import UsageError
 from relrep_cli.base.output import say
 from relrep_cli.base.task_cache import Records

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from relrep_cli import store
 from relrep_cli.base.errors import UsageError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.embedding import Embedding
 from relrep_cli.library.call_parts import flat_spaces, recipe_of, with_columns
 from relrep_cli.library.given_spaces import Column, Spaces

@@ -8,8 +8,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from relrep_cli.anchors import STRATEGIES, choose
 from relrep_cli.anchors.shared_items import candidates
+from relrep_cli.anchors.strategies import STRATEGIES, choose
 from relrep_cli.base.errors import UsageError
 from relrep_cli.embedding import Embedding, row_numbers
 from relrep_cli.library.call_parts import Names, recipe_of

@@ -6,10 +6,10 @@ import html
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, overload
 
 from relrep_cli.base.errors import UsageError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import LOGGER, render
 from relrep_cli.library.wording import in_python
 from relrep_cli.metrics.forms import current

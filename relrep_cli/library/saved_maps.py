@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 import numpy as np
 
 from relrep_cli import store
 from relrep_cli.base.errors import UsageError, printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.embedding import Embedding, Step
 from relrep_cli.library.given_spaces import Space, as_embedding
 from relrep_cli.library.wording import speaks_python

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from relrep_cli import store
 from relrep_cli.base.errors import UsageError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.embedding import Embedding, Step, chain
 from relrep_cli.library.call_parts import named_spaces, recipe_of, results_of
 from relrep_cli.library.given_spaces import Space, as_embedding

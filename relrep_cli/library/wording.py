@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable
-from dataclasses import fields
 from typing import ParamSpec, TypeVar
 
 from relrep_cli.base.errors import RelrepError
+from relrep_cli.base.lazy_dataclasses import fields
 from relrep_cli.store.reading import Reading
 
 P = ParamSpec("P")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from math import frexp
 from typing import Annotated, Literal
 
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.registry import Param
 from relrep_cli.metrics.families import kernel_metric
 from relrep_cli.metrics.kernels import _hsic_of_pairs, expected_alignment

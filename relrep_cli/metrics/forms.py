@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.registry import Keyword, Param
 
 

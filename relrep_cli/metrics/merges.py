@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import frexp
 
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.metrics.families import kernel_metric
 from relrep_cli.metrics.score import NotApplicable, Score
 from relrep_cli.numerics import row_pairs as pairs

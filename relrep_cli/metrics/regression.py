@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.registry import Param
 from relrep_cli.metrics.families import shape_metric
 from relrep_cli.metrics.forms import FIT

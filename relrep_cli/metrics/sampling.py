@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.metrics.score import Score
 from relrep_cli.neighbors import Neighbors
 from relrep_cli.numerics.intervals import rows_needed

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from typing import Annotated, Any, Concatenate, Literal, Self, TypedDict, TypeVar, Unpack
 
 import numpy as np
 
 from relrep_cli.base.errors import NotApplicable, unknown
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.registry import Entry, Keyword, Param, Registry
 from relrep_cli.metrics.forms import OLD, Form, current
 from relrep_cli.numerics.intervals import Scale

@@ -7,11 +7,12 @@ brute-force search with ties broken by row number, for any number of threads, an
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from relrep_cli.base.errors import UsageError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.neighbors.approximate import Found, Index, find
 from relrep_cli.neighbors.frames import By, frame_of
 from relrep_cli.neighbors.ranking import Midranks, midranks_of_nearest, nearest_targets, ranks

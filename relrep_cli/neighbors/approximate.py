@@ -6,11 +6,11 @@ When that would no longer save time, the search is exact instead. Both indexes h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.neighbors.frames import Frame
 from relrep_cli.neighbors.search import Ordered, descending, known, ordered, place
 from relrep_cli.numerics.blocks import block_rows, pick, slices

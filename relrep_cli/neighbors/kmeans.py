@@ -14,6 +14,7 @@ import numpy as np
 from relrep_cli.base.signals import check
 from relrep_cli.neighbors import nearest, torch_tiles
 from relrep_cli.neighbors.frames import UNIT
+from relrep_cli.numerics import native
 from relrep_cli.numerics.blocks import pick, row_blocks, slices, take
 from relrep_cli.numerics.devices import NUMPY, chosen
 from relrep_cli.numerics.spread import row_ranges
@@ -76,24 +77,29 @@ def _nearest_centre(x: np.ndarray, centres: np.ndarray, lengths: np.ndarray, two
 
 
 def _two_nearest(x: np.ndarray, centres: np.ndarray, half: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The nearest centre of each row, and how close it and the next one are, in float32 by NumPy; see TwoNearest."""
-    labels, first, second = np.empty(len(x), np.int64), np.empty(len(x)), np.empty(len(x))
+    """The nearest centre of each row, and how close it and the next one are, in float32 on the CPU; see TwoNearest."""
+    labels, first, second = np.empty(len(x), np.int64), np.empty(len(x), np.float32), np.empty(len(x), np.float32)
     rows, own = max(64, TILE // (4 * len(centres))), local()
+    largest = native.two_largest if native.available() else _two_largest
 
     def label(tile: slice) -> None:
         if not hasattr(own, "room"):
             own.room = np.empty((rows, len(centres)), np.float32)
-        products = own.room[: tile.stop - tile.start]
-        np.matmul(x[tile], centres.T, out=products)
-        products -= half
-        nearest_one = products.argmax(1, out=labels[tile])
-        places = np.arange(len(products))
-        first[tile] = products[places, nearest_one]
-        products[places, nearest_one] = -np.inf
-        second[tile] = products.max(1)
+        products = np.matmul(x[tile], centres.T, out=own.room[: tile.stop - tile.start])
+        largest(products, half, labels[tile], first[tile], second[tile])
 
     run_all(label, slices(len(x), rows))
-    return labels, first, second
+    return labels, first.astype(np.float64), second.astype(np.float64)
+
+
+def _two_largest(values: np.ndarray, half: np.ndarray, place: np.ndarray, first: np.ndarray, second: np.ndarray) -> None:
+    """As native.two_largest, with NumPy; `values` are overwritten."""
+    values -= half
+    rows = np.arange(len(values))
+    values.argmax(1, out=place)
+    first[:] = values[rows, place]
+    values[rows, place] = -np.inf
+    values.max(1, out=second)
 
 
 def _means(x: np.ndarray, labels: np.ndarray, centres: np.ndarray) -> np.ndarray:

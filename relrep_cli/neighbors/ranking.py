@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.neighbors.frames import GRAIN, By, Frame, frame_of
 from relrep_cli.numerics.blocks import pick, release, row_blocks
 from relrep_cli.numerics.threads import in_order

@@ -8,10 +8,10 @@ candidate is uncertain is searched again with more candidates, and finally compa
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.neighbors import tiles, torch_tiles
 from relrep_cli.neighbors.frames import Frame
 from relrep_cli.numerics.blocks import block_rows, pick, row_blocks, slices

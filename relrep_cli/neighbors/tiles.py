@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from threading import Lock, local
 from typing import Any
 
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.neighbors.frames import CACHED, Frame
 from relrep_cli.numerics import native
 from relrep_cli.numerics.blocks import release, slices

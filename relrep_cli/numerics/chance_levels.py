@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import nan, sqrt
 
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.numerics.covariances import Covariances, Parts, axes, cross, one_thread
 
 REACH = 0.008  # standard error of a drawn level, as a share of the distance from chance to the best value

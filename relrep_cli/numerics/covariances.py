@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 
 from relrep_cli.base.errors import NotApplicable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.numerics.blocks import pick, row_blocks
 from relrep_cli.numerics.moments import Moments, grouped_moments, moments, total
 from relrep_cli.numerics.narrowing import CONSTANT, EQUAL, Narrow, common_powers, exponent, in_range, narrow

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.base.errors import DataError, UsageError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import say
 from relrep_cli.numerics.blocks import slices
 

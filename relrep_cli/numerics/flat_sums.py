@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from relrep_cli.base.lazy_dataclasses import dataclass
 
 
 class Own(NamedTuple):

@@ -6,10 +6,9 @@ For centred columns, the Gram matrices K = u u' and L = v v' have tr(K L) = |u'v
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.numerics.blocks import pick, row_blocks
 from relrep_cli.numerics.moments import Moments, moments
 from relrep_cli.numerics.workspace import UNSHARED, Workspace

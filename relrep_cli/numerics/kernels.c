@@ -30,7 +30,7 @@
 
 /* Changes with the arguments of any function, so that a file that was compiled before is not used. */
 int32_t relrep_version(void);
-EXPORT int32_t relrep_version(void) { return 3; }
+EXPORT int32_t relrep_version(void) { return 4; }
 
 /* --- heaps of the nearest rows: the first element is the least --- */
 
@@ -130,6 +130,7 @@ VARIANTS EXPORT void relrep_both_sides(const float *tile, int64_t a, int64_t b, 
 
 INLINE float sum(float p, float q) { return p + q; }
 INLINE float larger(float p, float q) { return p > q ? p : q; }
+INLINE float smaller(float p, float q) { return p < q ? p : q; }
 
 VARIANTS EXPORT void relrep_l1(const float *restrict x, int64_t rows, int64_t depth, int64_t stride, const float *restrict panel,
                                int64_t width, float *restrict total) {
@@ -189,6 +190,48 @@ VARIANTS EXPORT int64_t relrep_recede(const float *restrict x, int64_t n, int64_
                 }
     }
     return farthest;
+}
+
+/* --- the nearest of several centres --- */
+
+INLINE int32_t any_as_large(const float *restrict values, const float *restrict half, int count, float bar) {
+    int32_t hit = 0;
+    for (int j = 0; j < count; j++) hit |= values[j] - half[j] >= bar;
+    return hit;
+}
+
+/* For each row of values (n, c), less `half` (c): the place of the largest value, the first of equal ones, this value, and the
+   largest of the others, minus infinity for a single centre. */
+VARIANTS EXPORT void relrep_two_largest(const float *restrict values, int64_t n, int64_t c, const float *restrict half,
+                                        int64_t *restrict place, float *restrict first, float *restrict second) {
+    const int64_t whole = c / LANES * LANES;
+    for (int64_t i = 0; i < n; i++, values += c) {
+        float best[LANES], next[LANES];
+        for (int j = 0; j < LANES; j++) best[j] = next[j] = -INFINITY;
+        for (int64_t k = 0; k < whole; k += LANES)
+            for (int j = 0; j < LANES; j++) {
+                const float value = values[k + j] - half[k + j], lower = smaller(value, best[j]);
+                best[j] = larger(value, best[j]);
+                next[j] = larger(lower, next[j]);
+            }
+        for (int width = LANES / 2; width; width /= 2)
+            for (int j = 0; j < width; j++) {
+                next[j] = larger(smaller(best[j], best[j + width]), larger(next[j], next[j + width]));
+                best[j] = larger(best[j], best[j + width]);
+            }
+        for (int64_t k = whole; k < c; k++) {
+            const float value = values[k] - half[k];
+            next[0] = larger(smaller(value, best[0]), next[0]);
+            best[0] = larger(value, best[0]);
+        }
+        int64_t at = 0;
+        while (at + GROUP <= c && !any_as_large(values + at, half + at, GROUP, best[0])) at += GROUP;
+        while (at + LANES <= c && !any_as_large(values + at, half + at, LANES, best[0])) at += LANES;
+        while (at < c - 1 && values[at] - half[at] < best[0]) at++;
+        place[i] = at;
+        first[i] = best[0];
+        second[i] = next[0];
+    }
 }
 
 /* --- Gram matrices of permuted rows --- */

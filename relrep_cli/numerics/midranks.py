@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import frexp
 
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.numerics.blocks import pick, row_blocks
 
 EXACT = 1 << 22  # up to this many numbers are sorted in memory

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.numerics.devices import NUMPY
 from relrep_cli.numerics.flat_sums import Sums, cross_of, joined, own_of, own_size, pairwise, together
 from relrep_cli.numerics.moment_sums import (

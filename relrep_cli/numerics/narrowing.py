@@ -6,11 +6,11 @@ n x n instead of d x d. Both steps are made once for all permutations of the row
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import frexp
 
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.numerics.blocks import column_mean, pick, row_blocks
 from relrep_cli.numerics.spool import spool
 from relrep_cli.numerics.workspace import UNSHARED, Workspace

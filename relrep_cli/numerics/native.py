@@ -25,6 +25,7 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {  # arrays by address, numbers of rows
     "both_sides": (POINTER, *[NUMBER] * 4, POINTER, ctypes.c_int32, POINTER, POINTER, NUMBER, POINTER),
     "l1": (POINTER, NUMBER, NUMBER, NUMBER, POINTER, NUMBER, POINTER),
     "chebyshev": (POINTER, NUMBER, NUMBER, NUMBER, POINTER, NUMBER, POINTER),
+    "two_largest": (POINTER, NUMBER, NUMBER, POINTER, POINTER, POINTER, POINTER),
     "recede": (POINTER, NUMBER, NUMBER, POINTER, POINTER),
     "halves_are_finite": (POINTER, NUMBER),
     "converts_halves": (),
@@ -33,7 +34,7 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {  # arrays by address, numbers of rows
     "permuted_grams": (POINTER, NUMBER, POINTER, NUMBER, POINTER, NUMBER, NUMBER, POINTER, POINTER),
 }
 RETURN_NUMBERS = ("recede", "halves_are_finite", "converts_halves")
-VERSION = 3  # of kernels.c
+VERSION = 4  # of kernels.c
 JOINS = {"l1": np.add, "chebyshev": np.maximum}
 
 
@@ -92,6 +93,11 @@ def recede(x: np.ndarray, pick: np.ndarray, nearest: np.ndarray) -> int:
     Returns the row with the largest distance.
     """
     return int(_function("recede")(_at(x), *x.shape, _at(pick), _at(nearest)))
+
+
+def two_largest(values: np.ndarray, half: np.ndarray, place: np.ndarray, first: np.ndarray, second: np.ndarray) -> None:
+    """For each row of float32 values (n, c), less half (c,): the place of the largest value, this value, and the next one."""
+    _function("two_largest")(_at(values), *values.shape, _at(half), _at(place), _at(first), _at(second))
 
 
 def one_side(

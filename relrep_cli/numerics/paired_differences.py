@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.numerics.intervals import LEVEL, bootstrap, is_hits, jackknife_reach, student
 
 TWO_SIDED = (1 + LEVEL) / 2

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.numerics.devices import NUMPY, memory_of, sent
 from relrep_cli.numerics.moment_sums import device_for
 from relrep_cli.numerics.threads import in_order

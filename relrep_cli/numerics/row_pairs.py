@@ -7,7 +7,6 @@ which gives a jackknife for quantities defined on pairs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from math import frexp
 from typing import Literal
@@ -15,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from relrep_cli.base.errors import NotApplicable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.signals import check
 from relrep_cli.numerics.blocks import column_mean, pick, row_blocks
 from relrep_cli.numerics.distances import unit_rows

@@ -7,8 +7,9 @@ sends the pieces. Each process that gets one runs the same metric with a `Piece`
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from relrep_cli.base.lazy_dataclasses import dataclass
 
 WORTH = 5e10  # multiply-adds of one piece: some seconds, so that starting a piece does not count
 

@@ -7,11 +7,12 @@ import json
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.task_cache import Records, task_key
 from relrep_cli.numerics.permuted_products import Batch
 from relrep_cli.numerics.spread import Piece, Spread

@@ -6,12 +6,12 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from relrep_cli.base.errors import UsageError, printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.comparison.matrix import Matrix, clustered, colour_range
 from relrep_cli.comparison.shown_names import short_names
 from relrep_cli.metrics import METRICS

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from relrep_cli.base.errors import printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.uris import natural
 from relrep_cli.plots.drawing import CLASSES, COLOURS, INK, drawing, saved, wrapped
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from relrep_cli.base.errors import DataError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import progress, say
 from relrep_cli.comparison.shown_names import short_names
 from relrep_cli.embedding import RELATIVE, Embedding, bare_name, of_split, select

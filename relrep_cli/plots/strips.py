@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from relrep_cli.base.errors import printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.plots.drawing import CLASSES, INK, drawing, saved, wrapped
 
 LINES = 40  # of pictures that a strip holds

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.registry import Entry, Registry
 
 Aggregate = Callable[[Sequence[Any]], Any]

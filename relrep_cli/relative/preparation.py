@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.numerics.distances import unit as length_one
 from relrep_cli.numerics.whitening import Blocks, deviations, moments, rounding, whitening
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from relrep_cli import store
 from relrep_cli.anchors.correspondences import Pairs
 from relrep_cli.base.errors import UsageError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import Record, progress, say
 from relrep_cli.base.task_cache import Records, records_for
 from relrep_cli.comparison.low_dims import hint

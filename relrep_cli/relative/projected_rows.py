@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.embedding import Embedding
 from relrep_cli.relative.projection import Basis, relative_blocks
 from relrep_cli.relative.recipes import Recipe

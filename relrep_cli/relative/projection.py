@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
 
 from relrep_cli.base.errors import DataError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.embedding import RELATIVE, Embedding
 from relrep_cli.numerics.blocks import block_rows, pick, release, row_blocks, slices, widen
 from relrep_cli.numerics.devices import NUMPY, chosen, in_float64, memory_of, sent, torch_device
@@ -29,9 +30,9 @@ TILE = 1024  # rows of one product on one thread, counted from row 0; the last b
 class Basis:
     """A recipe fitted to one space.
 
-    anchors: (m, d) as stored. dtype: that of the computation. statistics: those of the training rows, by name; a file can
-    store them. fitted: for each similarity function, what its `fit` returned. notes: messages for the user. exact: whether to
-    pad tiles to multiples of PANEL, so that the BLAS kernels of all processors treat every row and column the same way.
+    anchors: (m, d) as stored. dtype: that of the computation. statistics: those of the training rows, by name. fitted: for
+    each similarity function, what its `fit` returned. exact: whether to pad tiles to multiples of PANEL, so that the BLAS
+    kernels of all processors treat every row and column the same way.
     """
 
     recipe: Recipe
@@ -57,8 +58,7 @@ def basis(e: Embedding, recipe: Recipe, double: bool = False, exact: bool = Fals
     double: compute in float64 for any input. exact: compute in float64 and in padded tiles, so that values rounded to float32
     are the same on every processor and for any order or subset of rows; see docs/reliability.md.
 
-    Raises DataError when an anchor has no vector in this space, `e` is already relative, or no rows or file can provide the
-    statistics.
+    Raises DataError when an anchor has no vector in this space, `e` is already relative, or nothing provides the statistics.
     """
     if e.kind == RELATIVE:
         raise DataError("is a relative representation already", "Project the absolute file that it was made from.", file=e.uri)

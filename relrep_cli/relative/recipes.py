@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from math import inf, isinf
 from typing import Any
 
@@ -15,6 +15,7 @@ from relrep_cli.anchors.correspondences import Pairs
 from relrep_cli.anchors.mixtures import Mixtures
 from relrep_cli.anchors.vectors import anchor_vectors
 from relrep_cli.base.errors import DataError, UsageError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.embedding import Embedding, text
 from relrep_cli.relative.aggregators import AGGREGATORS, TrainedAggregator
 from relrep_cli.relative.preparation import Preprocessing

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.embedding import RELATIVE, Embedding
 from relrep_cli.numerics.blocks import pick, release, row_blocks
 from relrep_cli.numerics.spool import spool

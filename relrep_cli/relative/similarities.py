@@ -8,13 +8,13 @@ its covariance, has a `fit`, which runs on the training rows. Its result is pass
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Set
-from dataclasses import dataclass
 from math import inf, sqrt
 from typing import Annotated, Any, Concatenate, Protocol, TypeVar
 
 import numpy as np
 
 from relrep_cli.base.errors import DataError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.numerics import distances as kernels
 from relrep_cli.relative.array_libraries import is_plain, library_of, minkowski, room_for, times, unit_length, where

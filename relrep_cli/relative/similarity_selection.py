@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from relrep_cli.base.errors import DataError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.embedding import Embedding
 from relrep_cli.numerics.intervals import bootstrap
 from relrep_cli.relative.aggregators import layer_norm

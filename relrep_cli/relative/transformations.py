@@ -6,11 +6,11 @@ Each is a function of (rng, x) that returns a map of rows. The map is drawn once
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Set
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.registry import Entry, Registry
 
 Map = Callable[[np.ndarray], np.ndarray]

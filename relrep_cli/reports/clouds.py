@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from relrep_cli.base.errors import DataError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.embedding import Embedding
 from relrep_cli.plots.scatters import REST, Cloud, Picture
 from relrep_cli.plots.space_panels import ABSOLUTE, PanelOptions, panels

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import Record
 from relrep_cli.comparison.matrix import colour_range, identity_value
 from relrep_cli.comparison.row_summaries import RowSummary, Summaries, key_of

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from relrep_cli.base.cells import number
 from relrep_cli.base.errors import printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.reports.item_details import NOTHING, Details
 
 LONGEST = 400  # letters of a name or a sentence in the page

@@ -6,12 +6,13 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from html import escape
 from importlib.resources import files
 from typing import Any
 
 from relrep_cli.base.errors import printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.reports.clouds import Space
 from relrep_cli.reports.clouds import to_json as space_to_json
 from relrep_cli.reports.grids import Grid, shown

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import Record
 from relrep_cli.reports.grids import Cell, Grid
 from relrep_cli.reports.item_details import Details, from_cache, limited

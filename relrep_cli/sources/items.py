@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Literal, TypeVar
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relrep_cli.base.errors import DataError, printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import detail, say
 from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.numerics.blocks import slices

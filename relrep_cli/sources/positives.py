@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from relrep_cli.base.errors import DataError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.embedding import Embedding, find_ids
 from relrep_cli.neighbors import nearest
 from relrep_cli.numerics.blocks import pick

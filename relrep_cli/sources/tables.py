@@ -10,11 +10,12 @@ import re
 import sys
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any
 
 from relrep_cli.base.errors import printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.registry import Param
 from relrep_cli.base.signals import check
 from relrep_cli.sources.items import Items, SkipBad, Skipped, bad, part_of, source

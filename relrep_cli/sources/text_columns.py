@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.sources.items import text_column
 from relrep_cli.store.assignment import assign
 from relrep_cli.store.column_names import is_id_name, role

@@ -14,8 +14,9 @@ HDF5 = (*store.HDF5, ".he5", ".hdf")
 
 
 def _fits(path: Path) -> bool:
+    from relrep_cli.store.files import inner_ending
     from relrep_cli.store.foreign import READERS
-    from relrep_cli.store.gzipped import TEXTS, inner_ending
+    from relrep_cli.store.gzipped import TEXTS
     from relrep_cli.store.parts import is_table
 
     name = split_uri(str(path))[0]

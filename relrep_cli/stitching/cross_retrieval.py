@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 
 from relrep_cli.base.errors import DataError, UsageError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import Record, progress, say
 from relrep_cli.embedding import Embedding, find_ids, in_id_order
 from relrep_cli.neighbors import nearest, nearest_and_ranks, overlap, unit_rows

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from relrep_cli import __version__
 from relrep_cli.base.errors import DataError, UsageError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import Record
 from relrep_cli.embedding import Embedding
 from relrep_cli.engine.jobs import Outcome

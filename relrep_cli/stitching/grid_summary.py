@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import Record
 from relrep_cli.relative.similarities import SIMILARITIES
 from relrep_cli.stitching.grid import is_error, score

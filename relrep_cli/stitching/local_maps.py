@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.numerics.distances import unit
 from relrep_cli.numerics.intervals import bootstrap
 from relrep_cli.stitching.translators import SIMILAR, Affine, Scaling, between, nearest_rotation, scaled, translator

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
 
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, UsageError, printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import PLAIN_STYLE, Record, Style, say
 from relrep_cli.embedding import ABSOLUTE, RELATIVE, Embedding, Step, chain, make_step
 from relrep_cli.heads.decoder import pixels

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
 from relrep_cli.base.errors import DataError, printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import Record, say
 from relrep_cli.embedding import Embedding, find_ids, match_ids
 from relrep_cli.neighbors import nearest

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.embedding import Embedding, find_ids
 from relrep_cli.numerics.intervals import bootstrap_of_few, within
 from relrep_cli.numerics.paired_differences import Estimate, paired_difference

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, UsageError, printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import PLAIN_STYLE, Record, Style, say
 from relrep_cli.embedding import RELATIVE, Embedding, bare_name
 from relrep_cli.numerics.blocks import take

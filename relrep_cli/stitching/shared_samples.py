@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from relrep_cli.anchors.correspondences import Pairs
 from relrep_cli.base.errors import DataError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.comparison.joins import join
 from relrep_cli.embedding import Embedding, find_ids, id_order, match_ids
 from relrep_cli.numerics.blocks import pick

@@ -8,13 +8,14 @@ of anchors may follow, and the axes and targets of the regions of local maps.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, UsageError, printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import say
 from relrep_cli.embedding import ABSOLUTE, MAP, RELATIVE, Embedding, Step, text
 from relrep_cli.numerics.blocks import first_bad_row

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from relrep_cli import store
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.embedding import Embedding
 from relrep_cli.engine.jobs import listening
 from relrep_cli.engine.shards import Shard

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import Record, say
 from relrep_cli.base.task_cache import Records, records_for
 from relrep_cli.embedding import Embedding, Step, chain, make_step, row_numbers

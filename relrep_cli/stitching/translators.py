@@ -7,12 +7,12 @@ that carries any rows (n, dx) to (n, dy). Anchors are centred and scaled before 
 from __future__ import annotations
 
 from collections.abc import Callable, Set
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Concatenate, Literal, TypeVar
 
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.numerics.blocks import row_blocks
 from relrep_cli.numerics.distances import unit

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import permutations
 from typing import Annotated, Any, Concatenate, TypeVar
 
 import numpy as np
 
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.registry import Entry, Param, Registry
 from relrep_cli.numerics.distances import unit
 from relrep_cli.numerics.singular_values import thin_svd

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from relrep_cli import store
 from relrep_cli.base.errors import DataError, printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import Record, say
 from relrep_cli.embedding import ABSOLUTE, Embedding, Step, make_step
 from relrep_cli.numerics.blocks import pick

@@ -115,6 +115,8 @@ def forked(request: str, patience: float) -> bytes:
             finally:
                 os.close(reading)
             return checked_answer(fork_server.exit_code(ended), answer)
+    with contextlib.suppress(ImportError):  # the child says it better
+        importlib.import_module(json.loads(request)[0].partition(":")[0])  # once here, not in every child: h5py takes 0.04 s
     reading, writing = os.pipe()
     started = time.monotonic()
     with warnings.catch_warnings():

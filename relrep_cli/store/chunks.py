@@ -11,7 +11,6 @@ import re
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from io import FileIO
 from math import prod
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from relrep_cli.base.errors import DataError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.signals import check
 from relrep_cli.numerics.blocks import release
 from relrep_cli.numerics.spool import spool

@@ -147,3 +147,12 @@ def mistaken(path: Path, head: bytes, wanted: str) -> DataError:
     suffix = SUFFIXES.get(kind)
     advice = ADVICE.get(kind) or (f"Give it a name that ends in {suffix}." if suffix else "Give the file its right name.")
     return bad(path, f"this is {kind}, not {wanted}", advice)
+
+
+def inner_ending(name: str) -> str:
+    """The ending of a file's name before `.gz`, or without it.
+
+    >>> inner_ending("a.csv.gz"), inner_ending("a.VEC"), inner_ending("a.gz")
+    ('.csv', '.vec', '')
+    """
+    return Path(name.lower().removesuffix(".gz")).suffix

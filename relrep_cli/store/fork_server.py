@@ -18,11 +18,14 @@ import json
 import os
 import selectors
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import suppress
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # imported where a server is started or asked, which few runs do
+    import socket
 
 SPENT = 0.3  # seconds in forks and imports after which starting the server pays
 LONGEST_IMPORT = 0.12  # seconds of a child's CPU time that count as its imports; the rest it owes to its file
@@ -41,6 +44,8 @@ def start() -> None:
     """Start the server, once."""
     if _server:
         return
+    import socket
+
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     program = f"from relrep_cli.store.fork_server import serve; serve({theirs.fileno()})"
@@ -61,6 +66,8 @@ def ask(request: str) -> tuple[int, socket.socket] | None:
     packet = json.dumps([os.getcwd(), request]).encode()
     if not _server or len(packet) > LONGEST_REQUEST:
         return None
+    import socket
+
     reading, writing = os.pipe()
     ours, theirs = socket.socketpair()
     try:
@@ -85,6 +92,8 @@ def exit_code(answers: socket.socket) -> int:
 
 def serve(descriptor: int) -> None:
     """The server's whole life: fork for every packet until the last client has closed its end."""
+    import socket
+
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a signal to the whole group ends the clients, and they end the server
     for module in MODULES:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 import numpy as np
+
+from relrep_cli.base.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any
 from relrep_cli.base.errors import DataError, WriteError, printable
 from relrep_cli.base.signals import check, temporary
 from relrep_cli.store.beside import columns_beside
-from relrep_cli.store.files import HEAD, MORE_ROOM, bad, mistaken, opened, size_of
+from relrep_cli.store.files import HEAD, MORE_ROOM, bad, inner_ending, mistaken, opened, size_of
 from relrep_cli.store.found import Found
 from relrep_cli.store.json_tables import read_json
 from relrep_cli.store.limits import packing_fault
@@ -38,15 +38,6 @@ TEXTS: dict[str, Callable[[Path, str | None, Reading], Found]] = {
     ".bin": read_words,
 }
 WITH_METADATA = (".tsv", ".txt")  # the names of whose rows may be in a file beside them
-
-
-def inner_ending(name: str) -> str:
-    """The ending of a file's name before `.gz`, or without it.
-
-    >>> inner_ending("a.csv.gz"), inner_ending("a.VEC"), inner_ending("a.gz")
-    ('.csv', '.vec', '')
-    """
-    return Path(name.lower().removesuffix(".gz")).suffix
 
 
 def read_gzipped(path: Path, member: str | None = None, reading: Reading = PLAIN) -> Found:

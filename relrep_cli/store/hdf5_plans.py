@@ -5,8 +5,9 @@ The parent does not trust the child, which a hostile file may control: `from_ans
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, TypeVar
+
+from relrep_cli.base.lazy_dataclasses import dataclass
 
 Kind = TypeVar("Kind")
 

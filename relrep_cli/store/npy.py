@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import FileIO
 from math import prod
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from relrep_cli.base.errors import printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.store.arrays import Array, check_embedding, matrix
 from relrep_cli.store.beside import columns_beside
 from relrep_cli.store.files import HEAD, bad, mistaken, opened, size_of

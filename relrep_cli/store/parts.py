@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,15 @@ from typing import Any
 import numpy as np
 
 from relrep_cli.base.errors import DataError, printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.signals import check
 from relrep_cli.base.uris import natural
 from relrep_cli.embedding import duplicates
 from relrep_cli.numerics.spool import spool
 from relrep_cli.store.assignment import tells_rows_apart
 from relrep_cli.store.column_names import is_id_name
-from relrep_cli.store.files import bad
+from relrep_cli.store.files import bad, inner_ending
 from relrep_cli.store.found import Found
-from relrep_cli.store.gzipped import inner_ending
-from relrep_cli.store.npy import read_npy
-from relrep_cli.store.parquet import read_metadata
 from relrep_cli.store.reading import Reading
 from relrep_cli.store.table_columns import listed
 
@@ -199,9 +197,11 @@ def _numbered(path: Path, ending: str) -> dict[int, Path]:
 
 def _read(part: Part, member: str | None, reading: Reading, readers: Mapping[str, Read]) -> Found:
     if part.path.suffix.lower() == ".npy":
-        content = read_npy(part.path, None, reading)
+        content = readers[".npy"](part.path, None, reading)
         if part.metadata is None:
             return content
+        from relrep_cli.store.parquet import read_metadata  # with its half a dozen modules, which few runs need
+
         beside = read_metadata(part.metadata, reading)
         if len(beside.x) != len(content.x):
             raise bad(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 
 from relrep_cli.base.errors import UsageError, printable
+from relrep_cli.base.lazy_dataclasses import dataclass, fields
 from relrep_cli.base.uris import query_of
 
 

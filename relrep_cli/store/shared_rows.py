@@ -10,13 +10,13 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from relrep_cli.base.errors import DataError, WriteError
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.signals import check
 from relrep_cli.base.task_cache import Records, task_key
 from relrep_cli.engine.jobs import Advance, Job, Task, named

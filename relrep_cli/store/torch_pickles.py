@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import io
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
 
 from relrep_cli.base.errors import printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.store.pickle_opcodes import Malformed, Rules, Unknown, follow, pairs
 
 # Names that torch.load takes with weights_only; files with others are refused.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import IO
@@ -18,6 +18,7 @@ from typing import IO
 import numpy as np
 
 from relrep_cli.base.errors import printable
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.signals import check
 from relrep_cli.numerics.spool import spool
 from relrep_cli.store.beside import columns_beside

@@ -10,8 +10,6 @@ import errno
 import hashlib
 import os
 import re
-import secrets
-import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -117,7 +115,7 @@ def published(target: str, force: bool, size: int) -> Iterator[Path]:
     folder = Path(tempfile.gettempdir()) if target == "-" else path.parent
     if target != "-":
         _sweep(path)
-    name = f".{_stem(path.name)}.relrep.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
+    name = f".{_stem(path.name)}.relrep.{os.uname().nodename}.{os.getpid()}.{os.urandom(4).hex()}"
     temporary = folder / name
     with signals.temporary(temporary), _write_errors(target):
         reserve(temporary, size)
@@ -250,7 +248,7 @@ def _stem(name: str) -> str:
 
 def _sweep(target: Path) -> None:
     """Remove what killed runs on this machine left beside the target; never what may belong to a living one."""
-    host, stem = socket.gethostname(), _stem(target.name)
+    host, stem = os.uname().nodename, _stem(target.name)
     for stray in target.parent.glob(f".{_escaped(stem)}.relrep.*"):
         owner, _, rest = stray.name.removeprefix(f".{stem}.relrep.").rpartition(".")[0].rpartition(".")
         if owner == host and rest.isdigit() and not _alive(int(rest)):

@@ -7,8 +7,9 @@ import pytest
 from conftest import Workdir
 
 from relrep_cli import store
-from relrep_cli.anchors import Candidates, alignments, bootstrap, unsupervised
+from relrep_cli.anchors import alignments
 from relrep_cli.anchors.correspondences import Pairs, looks_like_pairs, read_pairs
+from relrep_cli.anchors.strategies import Candidates, bootstrap, unsupervised
 from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.embedding import Embedding, digested_space, row_numbers, text
 from relrep_cli.numerics.distances import unit

@@ -10,10 +10,10 @@ import pytest
 from conftest import Workdir
 
 from relrep_cli import store
-from relrep_cli.anchors import choose
 from relrep_cli.anchors.candidates import Candidates
 from relrep_cli.anchors.row_ranges import Ranges
 from relrep_cli.anchors.shared_items import ItemFiles, candidates
+from relrep_cli.anchors.strategies import choose
 from relrep_cli.base.task_cache import Records
 from relrep_cli.engine.running import HERE
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pytest
 
-from relrep_cli.anchors import STRATEGIES
+from relrep_cli.anchors.strategies import STRATEGIES
 from relrep_cli.base import registry
 from relrep_cli.base.errors import UsageError
 from relrep_cli.base.registry import Entry, Param, Registry, load_plugins

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from relrep_cli.anchors import STRATEGIES, Candidates
+from relrep_cli.anchors.strategies import STRATEGIES, Candidates
 from relrep_cli.anchors.candidates import strategy
 from relrep_cli.encoders.augmentations import augmentation
 from relrep_cli.encoders.base import FLAT, ENCODERS, Trained, encoder

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from conftest import CHECKOUT, Workdir, alone, same_bytes
 
-from relrep_cli.anchors import STRATEGIES
+from relrep_cli.anchors.strategies import STRATEGIES
 from relrep_cli.embedding import in_id_order, select
 from relrep_cli.numerics.threads import thread_count
 from relrep_cli.relative.projection import TILE

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from console import ROOT, assert_same, renewed, scratch
 
-from relrep_cli.anchors import STRATEGIES
+from relrep_cli.anchors.strategies import STRATEGIES
 from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.catalogue import families
 from relrep_cli.relative.similarities import SIMILARITIES
