@@ -104,18 +104,23 @@ def _two_largest(values: np.ndarray, half: np.ndarray, place: np.ndarray, first:
 
 def _means(x: np.ndarray, labels: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """The mean of the rows of each centre. A centre without rows moves to one of the rows that are farthest from theirs."""
-    c = len(centres)
-    order = np.argsort(labels.astype(np.uint16 if c <= 1 << 16 else np.int64), kind="stable")
-    ends, sorted_rows = np.cumsum(np.bincount(labels, minlength=c)), x[order]
+    sums, counts = np.zeros(centres.shape), np.bincount(labels, minlength=len(centres))
+    (native.add_rows if native.available() else _add_rows)(x, labels, sums)
+    full = counts > 0
     moved = centres.copy()
-    for centre, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
-        if end > start:
-            moved[centre] = sorted_rows[start:end].mean(0, dtype=np.float64)
-    empty = np.flatnonzero(np.diff(ends, prepend=0) == 0)
-    if len(empty):
+    moved[full] = sums[full] / counts[full, None]
+    if not full.all():
         gaps = np.concatenate([np.square(x[rows] - moved[labels[rows]]).sum(1) for rows in slices(len(x), 4096)])
-        moved[empty] = x[np.argsort(-gaps, kind="stable")[: len(empty)]]
+        moved[~full] = x[np.argsort(-gaps, kind="stable")[: len(centres) - full.sum()]]
     return moved
+
+
+def _add_rows(x: np.ndarray, labels: np.ndarray, sums: np.ndarray) -> None:
+    """As native.add_rows, with NumPy, which adds the rows of a centre in the same order."""
+    order = np.argsort(labels, kind="stable")
+    ends = np.cumsum(np.bincount(labels, minlength=len(sums)))
+    for centre, rows in enumerate(np.split(order, ends[:-1])):
+        sums[centre] = x[rows].sum(0, dtype=np.float64)
 
 
 def medoids(x: np.ndarray, centres: np.ndarray, near: Sequence[np.ndarray] = (), device: str = NUMPY) -> np.ndarray:

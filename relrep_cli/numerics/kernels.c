@@ -234,6 +234,15 @@ VARIANTS EXPORT void relrep_two_largest(const float *restrict values, int64_t n,
     }
 }
 
+/* Add each row of x (n, d) to the row of sums (c, d) that its label names, one after the other. */
+VARIANTS EXPORT void relrep_add_rows(const float *restrict x, int64_t n, int64_t d, const int64_t *restrict labels,
+                                     double *restrict sums) {
+    for (int64_t i = 0; i < n; i++) {
+        double *restrict into = sums + labels[i] * d;
+        for (int64_t k = 0; k < d; k++) into[k] += x[i * d + k];
+    }
+}
+
 /* --- Gram matrices of permuted rows --- */
 
 /* For each of m orders of the n rows of a symmetric matrix gram (n, n), and for each of `count` others: the sum over i > j of

@@ -26,6 +26,7 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {  # arrays by address, numbers of rows
     "l1": (POINTER, NUMBER, NUMBER, NUMBER, POINTER, NUMBER, POINTER),
     "chebyshev": (POINTER, NUMBER, NUMBER, NUMBER, POINTER, NUMBER, POINTER),
     "two_largest": (POINTER, NUMBER, NUMBER, POINTER, POINTER, POINTER, POINTER),
+    "add_rows": (POINTER, NUMBER, NUMBER, POINTER, POINTER),
     "recede": (POINTER, NUMBER, NUMBER, POINTER, POINTER),
     "halves_are_finite": (POINTER, NUMBER),
     "converts_halves": (),
@@ -98,6 +99,11 @@ def recede(x: np.ndarray, pick: np.ndarray, nearest: np.ndarray) -> int:
 def two_largest(values: np.ndarray, half: np.ndarray, place: np.ndarray, first: np.ndarray, second: np.ndarray) -> None:
     """For each row of float32 values (n, c), less half (c,): the place of the largest value, this value, and the next one."""
     _function("two_largest")(_at(values), *values.shape, _at(half), _at(place), _at(first), _at(second))
+
+
+def add_rows(x: np.ndarray, labels: np.ndarray, sums: np.ndarray) -> None:
+    """Add each row of float32 x (n, d) to the row of float64 sums (c, d) that its label (n,), int64, names."""
+    _function("add_rows")(_at(x), *x.shape, _at(labels), _at(sums))
 
 
 def one_side(

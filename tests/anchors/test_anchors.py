@@ -19,7 +19,7 @@ from relrep_cli.base.errors import DataError
 from relrep_cli.embedding import Embedding, row_numbers, text
 from relrep_cli.neighbors import kmeans, torch_tiles
 from relrep_cli.neighbors.kmeans import centroids, medoids
-from relrep_cli.numerics import devices, farthest_rows
+from relrep_cli.numerics import devices, farthest_rows, native
 from relrep_cli.numerics.farthest_rows import farthest
 
 MANY_THREADS = ["kmeans", "farthest", "herding", "mixture"]
@@ -383,6 +383,26 @@ def test_kmeans_lowers_its_error_to_a_fixed_point() -> None:
     assert np.abs(means - c).max() < 0.1, "each centre is all but the mean of its cluster"
     start = np.linalg.norm(x[:, None] - x[:9], axis=2).min(1)
     assert np.square(np.linalg.norm(x - c[of], axis=1)).sum() < np.square(start).sum()
+
+
+@pytest.mark.skipif(not native.available(), reason="relrep was installed without a C compiler")
+@pytest.mark.parametrize("c", [1, 2, 15, 16, 17, 64, 79, 300])
+def test_the_compiled_steps_of_kmeans_give_the_bits_of_numpy(c: int) -> None:
+    rng = np.random.default_rng(c)
+    values, half = rng.normal(size=(200, c)).astype(np.float32), rng.normal(size=c).astype(np.float32)
+    values[::2], half[::2] = np.round(values[::2]), 0  # where many are equally near
+    results = []
+    for two_largest, add_rows in ((native.two_largest, native.add_rows), (kmeans._two_largest, kmeans._add_rows)):
+        labels, first, second = np.empty(200, np.int64), *np.empty((2, 200), np.float32)
+        two_largest(values.copy(), half, labels, first, second)
+        sums = np.zeros((c, 7))
+        add_rows(np.random.default_rng(1).normal(size=(200, 7)).astype(np.float32), labels, sums)
+        results.append([labels, first, second, sums])
+    for compiled, plain in zip(*results, strict=True):
+        assert np.array_equal(compiled, plain)
+    closeness = values - half
+    assert np.array_equal(results[0][0], closeness.argmax(1)), "the first of equal ones"
+    assert np.array_equal(results[0][2], np.sort(closeness, 1)[:, -2] if c > 1 else np.full(200, -np.inf))
 
 
 def test_medoids_are_different_even_where_centres_are_not() -> None:
