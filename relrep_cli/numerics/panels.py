@@ -14,7 +14,7 @@ STEP = 8  # dimensions folded into a running total at once: a total is loaded an
 LANES = 16  # float32 in the widest register
 WIDTH = 512  # columns of a panel: STEP of its rows fit into the first cache
 ROWS = 128  # of running totals, which fit into the second
-DEPTH = 512  # dimensions after which a running total is put away, so that rounding errors do not grow with d
+DEPTH = 768  # dimensions after which a running total is put away, so that rounding errors do not grow with d
 
 
 def in_tiles(kernel: Callable[..., None], join: np.ufunc, x: np.ndarray, panel: np.ndarray, out: np.ndarray) -> None:
