@@ -125,6 +125,10 @@ def works(n: int, d: int) -> Iterator[Work]:
         params = METRICS[name].resolve({})
         metric = lambda device, name=name, params=params: np.array(measure(name, params, e, f, 0, on(device)).value)  # noqa: E731
         yield Work(f"{name}, {shape}", metric, products=4.0 * n * d * d, double=True)
+    for name in ("rsa", "distance-correlation"):
+        params = METRICS[name].resolve({})
+        metric = lambda device, name=name, params=params: np.array(measure(name, params, e, f, 0, on(device)).value)  # noqa: E731
+        yield Work(f"{name}, {shape}", metric)
     yield Work(f"products of 5 permutations, {shape}", partial(permuted, x, y), products=5.0 * n * d * d, double=True)
     target = (x[:, :CLASSES] + rng.normal(size=(n, CLASSES))).argmax(1)
     for head in ("linear", "logistic"):

@@ -8,8 +8,6 @@ from relrep_cli.library.calls import compare as compare
 from relrep_cli.library.calls import diagnose as diagnose
 from relrep_cli.library.calls import nearest as nearest
 from relrep_cli.library.calls import project as project
-from relrep_cli.library.calls import read as read
-from relrep_cli.library.calls import write as write
 from relrep_cli.library.drawings import Drawing as Drawing
 from relrep_cli.library.drawings import plot as plot
 from relrep_cli.library.encodings import embed as embed
@@ -21,6 +19,8 @@ from relrep_cli.library.result_tables import Result as Result
 from relrep_cli.library.result_tables import Results as Results
 from relrep_cli.library.saved_maps import SavedMap as SavedMap
 from relrep_cli.library.saved_maps import read_map as read_map
+from relrep_cli.library.space_files import read as read
+from relrep_cli.library.space_files import write as write
 from relrep_cli.library.stitches import stitch as stitch
 from relrep_cli.library.translations import Translation as Translation
 from relrep_cli.library.translations import Universe as Universe

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 __all__ = ["dataclass", "fields", "is_dataclass"]
 
 if TYPE_CHECKING:
+    import inspect
     from dataclasses import dataclass, fields, is_dataclass
 else:
 
@@ -29,7 +30,7 @@ else:
             finish(cls)
             return object.__new__(kind)
 
-        cls.__new__ = first
+        cls.__new__, cls.__signature__ = first, _Signature()
         _unfinished[cls] = options
         return cls
 
@@ -43,6 +44,17 @@ else:
         return (isinstance(cls, type) and cls in _unfinished) or dataclasses.is_dataclass(cls)
 
 
+class _Signature:
+    """The signature of a class for `help`, whose `__new__` here does not tell it."""
+
+    def __get__(self, record: object, cls: type) -> inspect.Signature:
+        import inspect
+
+        finish(cls)
+        init: Any = cls.__init__  # type: ignore[misc]
+        return inspect.Signature([*inspect.signature(init).parameters.values()][1:], return_annotation=None)
+
+
 _unfinished: dict[type, dict[str, Any]] = {}
 _one_thread = RLock()
 
@@ -52,8 +64,7 @@ def finish(cls: type) -> None:
     with _one_thread:
         for kind in reversed(cls.__mro__):  # a class takes the fields of its bases
             if kind in _unfinished:
-                _finish(kind, _unfinished[kind])
-                del _unfinished[kind]
+                _finish(kind, _unfinished.pop(kind))
 
 
 def _finish(kind: Any, options: dict[str, Any]) -> None:

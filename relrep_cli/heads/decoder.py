@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from relrep_cli.base.signals import check
 from relrep_cli.heads.mlp import passes, place_of
 from relrep_cli.numerics.blocks import pick, row_blocks
+from relrep_cli.numerics.devices import own_memory
 from relrep_cli.numerics.whitening import deviations, moments
 
 BATCH, RATE = 256, 2e-3
@@ -33,19 +34,36 @@ def trained(x: np.ndarray, images: np.ndarray, seed: int, device: str, epochs: i
         optimizer = torch.optim.AdamW(network.parameters(), lr=RATE / 3, weight_decay=0.0)
         steps = epochs * -(-len(x) // BATCH)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=RATE, total_steps=steps)
+        batch = _batches(x, images, mean, scale, place)
         for _ in range(epochs):
-            order = torch.randperm(len(x)).numpy()
+            order = torch.randperm(len(x))
             for start in range(0, len(x), BATCH):
                 check()
-                rows = order[start : start + BATCH]
-                z = torch.from_numpy(((pick(x, rows) - mean) / scale).astype(np.float32)).to(place)
-                wanted = torch.from_numpy(pixels(pick(images, rows))).to(place)
+                z, wanted = batch(order[start : start + BATCH])
                 optimizer.zero_grad()
                 torch.nn.functional.mse_loss(_flat(network(z), images.shape[1:]), wanted).backward()
                 optimizer.step()
                 schedule.step()
     state = {f"network.{name}": v.detach().cpu().numpy().copy() for name, v in network.state_dict().items()}
     return {"mean": mean, "scale": scale, "shape": np.array(images.shape[1:], np.float64), **state}
+
+
+def _batches(x: np.ndarray, images: np.ndarray, mean: np.ndarray, scale: np.ndarray, place: Any) -> Callable[[Any], Any]:
+    """A function from a tensor of row numbers to scaled rows and pixels on the device, where all stay if they fit."""
+    import torch
+
+    def here(rows: np.ndarray) -> tuple[Any, Any]:
+        z = ((pick(x, rows) - mean) / scale).astype(np.float32)
+        return torch.from_numpy(z).to(place), torch.from_numpy(pick(images, rows)).to(place).flatten(1)
+
+    def in_unit(z: Any, pixels: Any) -> tuple[Any, Any]:
+        return z, pixels.float() / 255
+
+    if 4 * x.size + images.nbytes > own_memory(place):
+        return lambda rows: in_unit(*here(rows.numpy()))
+    parts = [here(np.arange(block.start, block.stop)) for block in row_blocks(*x.shape)]
+    all_z, all_pixels = (torch.cat(side) for side in zip(*parts, strict=True))
+    return lambda rows: in_unit(all_z[rows.to(place)], all_pixels[rows.to(place)])
 
 
 def scores(arrays: Arrays, rows: np.ndarray) -> np.ndarray:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from relrep_cli import store
 from relrep_cli.anchors.shared_items import candidates
 from relrep_cli.anchors.strategies import STRATEGIES, choose
 from relrep_cli.base.errors import UsageError
@@ -40,57 +39,11 @@ from relrep_cli.library.wording import speaks_python
 from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.catalogue import expand, remarks
 from relrep_cli.neighbors import By
+from relrep_cli.numerics.devices import NUMPY, chosen
 from relrep_cli.numerics.workspace import Workspace
 from relrep_cli.relative.file_views import views_of_space
 from relrep_cli.relative.projection import basis, relative
 from relrep_cli.relative.recipes import Recipe
-from relrep_cli.store.reading import Reading
-
-
-@speaks_python
-def read(
-    uri: str | os.PathLike[str],
-    *,
-    ids: Column | None = None,
-    labels: Column | None = None,
-    split: Column | None = None,
-    space: str = "",
-    id_column: str | None = None,
-    label_column: str | None = None,
-    split_column: str | None = None,
-    vector_columns: str | None = None,
-    by_position: bool = False,
-    transpose: bool = False,
-    packed_bits: bool = False,
-    pool: str | None = None,
-    normalize_ids: str | None = None,
-) -> Embedding:
-    """Read a file in any format that docs/reading.md lists.
-
-    uri: a path, or a path and the name of an embedding in it, such as "a.h5::layer/3".
-    ids, labels, split, space: replace what the file holds; see `as_embedding`. The others say how to read the file, where it
-    does not say so itself; they mean what the options of these names mean (docs/reading.md).
-
-    Raises DataError for a file that is missing, damaged or ambiguous.
-    """
-    how = Reading(
-        id_column, vector_columns, label_column, split_column, by_position, transpose, packed_bits, pool, None, normalize_ids
-    )
-    return as_embedding(store.read(os.fspath(uri), how), ids=ids, labels=labels, split=split, space=space)
-
-
-@speaks_python
-def write(x: Space, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Write an embedding as a file of format version 1 (docs/format.md), which other programs read as HDF5.
-
-    Raises WriteError where the file exists and `overwrite` is not set, or cannot be written.
-    """
-    e, output = as_embedding(x), os.fspath(path)
-    store.refuse(output, overwrite, [e.uri], store.HDF5)
-    store.write(
-        output, [e.x], shape=e.x.shape, dtype=e.x.dtype.name, ids=e.ids, obs=dict(e.obs), var=dict(e.var), kind=e.kind,
-        space=e.space, steps=list(e.steps), uns=dict(e.uns), source_space=e.source_space, row_ids=e.row_ids, force=overwrite,
-    )  # fmt: skip
 
 
 @speaks_python
@@ -102,13 +55,15 @@ def anchor(
     split: str | None = None,
     labels: Column | None = None,
     seed: int = 0,
+    device: str = NUMPY,
     **options: Any,
 ) -> np.ndarray:
     """Choose n anchors among the training rows of a space, as `relrep anchor` does.
 
     x: see `as_embedding`. strategy: `relrep anchor --help` lists them; those that choose pairs or mixtures are the command's
     alone. split: choose from this split, or from "all". labels: (n,), for strategies that need them.
-    options: of the strategy, by their names on the command line.
+    device: "cpu", or what computes large products, as `--device` does. options: of the strategy, by their names on the command
+    line.
 
     Returns their ids (n,), UTF-8 in a NumPy "S" array; for rows without ids, their row numbers (n,) as integers.
 
@@ -119,17 +74,17 @@ def anchor(
     if entry.gives != "items" or entry.reads in ("list", "collections", "seeds"):
         raise UsageError(f"strategy {strategy} needs files", "Use the command `relrep anchor`.")
     params = STRATEGIES.choose([strategy], options)[strategy]
-    c = candidates([e], split, False, None)
+    c = replace(candidates([e], split, False, None), device=chosen(device))
     ids = c.ids[choose(c, strategy, n, np.random.default_rng(seed), params)]
     return ids.astype(np.int64) if e.row_ids else ids
 
 
 @speaks_python
-def project(x: Space, anchors: Any, *, double: bool = False, exact: bool = False, **how: Any) -> Embedding:
+def project(x: Space, anchors: Any, *, double: bool = False, exact: bool = False, device: str = NUMPY, **how: Any) -> Embedding:
     """Describe each item by its similarities to the anchors (Moschella et al. 2022, equation 1).
 
     x: see `as_embedding`. anchors: their ids (m,), row numbers of an array, or an anchor file.
-    double: compute in float64. exact: the same bits on every processor; see docs/reliability.md.
+    double: compute in float64. exact: the same bits on every processor; see docs/reliability.md. device: what computes.
     how: `similarity` (a name, or several, default cosine), `aggregate`, `center`, `scale`, `whiten`, `normalize`,
     `standardize_columns`, `negate`, `transductive`, `anchor_vectors` (a file of the same space), and options of the functions.
 
@@ -139,7 +94,9 @@ def project(x: Space, anchors: Any, *, double: bool = False, exact: bool = False
     """
     given = as_embedding(x)
     e = in_id_order(given)
-    projected, order = relative(e, basis(e, recipe_of(anchors, **how), double, exact)), id_order(given.ids)
+    if exact and chosen(device) != NUMPY:
+        raise UsageError("exact computes with NumPy, so it does not go with device", "Leave one of them out.")
+    projected, order = relative(e, basis(e, recipe_of(anchors, **how), double, exact), device), id_order(given.ids)
     return projected if order is None else select(projected, np.argsort(order))
 
 
@@ -160,6 +117,7 @@ def compare(
     against: str | int = "",
     per_row: bool = False,
     seed: int = 0,
+    device: str = NUMPY,
     require_all: bool = False,
     **options: Any,
 ) -> Results:
@@ -176,6 +134,7 @@ def compare(
     reference: the name of a space, or its place among all: compare every other one with it alone; "first": with those of x.
     against: the place among all spaces or the name of one, or "all": compare each with the reference, else x, and subtract;
     "closest": is the closest space closer than every other one? per_row: give the value of each item instead of their mean.
+    device: "cpu", or what computes large products, as `--device` does.
 
     Returns one record for each pair, metric and view; with against, one for each difference, with interval, p and q; with
     per_row, one for each item, metric and pair, with id, value, and label where there is one.
@@ -190,17 +149,18 @@ def compare(
     """
     check_numbers(seed=seed, permutations=permutations)
     names = expand(names_of(metric))
-    chosen, recipes = METRICS.choose(names, options), _recipes(anchors, recipe)
+    params, recipes = METRICS.choose(names, options), _recipes(anchors, recipe)
     with notes_kept() as notes:
         groups = _compared(x, [] if y is None else [y, *others], [ids_x, ids_y], labels)
         for remark in remarks(names):
             say(f"{remark}.")
         wanted, uris = Outputs(permutations=permutations, row_table=per_row), [[e.uri for e in group] for group in groups]
-        plan = make_plan(uris, chosen, wanted, reference=_reference(reference, uris), seed=seed, require_all=require_all)
-        views = {e.uri: views_of_space(e, split, recipes) for group in groups for e in group}
+        plan = make_plan(uris, params, wanted, reference=_reference(reference, uris), seed=seed, require_all=require_all)
+        views = {e.uri: views_of_space(e, split, recipes, device=device) for group in groups for e in group}
+        workspace = Workspace.of_run(Records(None), chosen(device))
         if against != "":
-            return _differences(plan, views, against, notes)
-        outcome = run(plan, views, Records(None), Workspace.of_run(Records(None)))
+            return _differences(plan, views, against, workspace, notes)
+        outcome = run(plan, views, Records(None), workspace)
     if per_row:
         return _row_values(outcome.rows, views, bool(recipes), notes)
     return results_of(outcome.records, notes, columns_of(outcome, bool(recipes)))
@@ -236,12 +196,14 @@ def _row_values(rows: Sequence[Rows], views: Mapping[str, list[View]], projected
     return results_of(row_records(rows, keys, labels), notes, ["id", "label", *keys, "value"])
 
 
-def _differences(plan: Plan, views: Mapping[str, list[View]], against: str | int, notes: list[str]) -> Results:
+def _differences(
+    plan: Plan, views: Mapping[str, list[View]], against: str | int, workspace: Workspace, notes: list[str]
+) -> Results:
     if plan.outputs.permutations or plan.outputs.row_table:
         other = "permutations do" if plan.outputs.permutations else "per_row does"
         raise UsageError(f"{other} not go with against", "Leave one out.")
     named = name_of(against, plan.files)
-    records = reference_differences(plan, dict(views), named, Records(None), Workspace.of_run(Records(None)))
+    records = reference_differences(plan, dict(views), named, Records(None), workspace)
     return results_of(records, notes, columns_of_differences(named))
 
 
@@ -262,11 +224,14 @@ def diagnose(x: Space, y: Space, *, ids_x: Column | None = None, ids_y: Column |
 
 
 @speaks_python
-def nearest(x: Space, k: int = 10, *, queries: Any = None, by: By = "cosine", farthest: bool = False) -> Results:
+def nearest(
+    x: Space, k: int = 10, *, queries: Any = None, by: By = "cosine", farthest: bool = False, device: str = NUMPY
+) -> Results:
     """Find the k nearest, or farthest, items of each query, as `relrep neighbors` does.
 
     x: see `as_embedding`. queries: ids, or whole numbers for rows of x; None for all; or other vectors of the same model: an
-    Embedding, an array (q, d), a data frame, or the path of a file. by: "cosine" or "euclidean".
+    Embedding, an array (q, d), a data frame, or the path of a file. by: "cosine" or "euclidean". device: "cpu", or what
+    computes, as `--device` does.
 
     Returns one record for each query and rank. An item of x is not its own neighbour; equal distances are sorted by id.
 
@@ -285,9 +250,9 @@ def nearest(x: Space, k: int = 10, *, queries: Any = None, by: By = "cosine", fa
         if holds_vectors(queries, e):
             others = as_embedding(queries, name="queries")
             asked = Queries(others.ids, others.obs.get("label"))
-            lookup = look_up_vectors(e, others, everything, k, by, farthest)
+            lookup = look_up_vectors(e, others, everything, k, by, farthest, device)
         else:
             rows = rows_named(queries, e, given)
             asked = Queries(e.ids[rows], e.obs["label"][rows] if "label" in e.obs else None)
-            lookup = look_up(e, rows, everything, k, by, farthest)
+            lookup = look_up(e, rows, everything, k, by, farthest, device)
     return results_of(listed(asked, e, lookup, e.obs.get("label")), notes, COLUMNS)

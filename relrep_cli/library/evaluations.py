@@ -29,6 +29,7 @@ from relrep_cli.library.given_queries import queries_of_each, relevant_pairs
 from relrep_cli.library.given_spaces import Column, Space, Spaces, as_embedding
 from relrep_cli.library.result_tables import Results, notes_kept
 from relrep_cli.library.wording import speaks_python
+from relrep_cli.numerics.devices import chosen
 
 
 @speaks_python
@@ -47,6 +48,7 @@ def evaluate(
     per_class: bool = False,
     against: str | int = "",
     seed: int = 0,
+    device: str = "cpu",
     **options: Any,
 ) -> Results:
     """Find out what a space is good for, as `relrep evaluate` does.
@@ -58,8 +60,8 @@ def evaluate(
     queries: for task search, vectors of the same space: one for all spaces, a list with one for each, or several for one space.
     relevant: which items are relevant to them: a file, pairs of ids (query, item), or a mapping from a query to an item, to
     several, or to their grades. per_class: add the values of each class. against: the place of a space among `spaces` (of
-    queries, where several search one space), its name, or "all": subtract its values from those of the others. options: of the
-    tasks, such as k.
+    queries, where several search one space), its name, or "all": subtract its values from those of the others. device: "cpu",
+    or what computes large products, as `--device` does. options: of the tasks, such as k.
 
     Returns one record for each space and thing measured; with against, one for each difference, with interval, p and q.
 
@@ -86,6 +88,7 @@ def evaluate(
     plan = EvaluationPlan(
         [e.uri for e in es], [[]] * len(es), tasks, names_of(target), split, holdout, seed, score_column, skips, per_class,
         reference="" if clean is None else clean.uri, queries=[[one.e.uri for one in own] for own in searches],
+        device=chosen(device),
     )  # fmt: skip
     return _results(replace(plan, against=name_of(against, plan.compared)), es, odd, clean, searches)
 

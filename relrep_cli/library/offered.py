@@ -17,7 +17,7 @@ PACKAGE = "relrep_cli"
 HOMES = {
     "base.errors": ("DataError", "RelrepError", "UsageError", "WriteError"),
     "embedding": ("Embedding",),
-    "library.calls": ("anchor", "compare", "diagnose", "nearest", "project", "read", "write"),
+    "library.calls": ("anchor", "compare", "diagnose", "nearest", "project"),
     "library.drawings": ("Drawing", "plot"),
     "library.encodings": ("embed",),
     "library.estimators": ("RelativeProjector", "Translator"),
@@ -25,6 +25,7 @@ HOMES = {
     "library.given_spaces": ("as_embedding",),
     "library.result_tables": ("Result", "Results"),
     "library.saved_maps": ("SavedMap", "read_map"),
+    "library.space_files": ("read", "write"),
     "library.stitches": ("stitch",),
     "library.translations": ("Translation", "Universe", "translate", "universe"),
 }

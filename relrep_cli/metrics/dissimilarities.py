@@ -48,7 +48,7 @@ def distance_correlation(x: np.ndarray, y: np.ndarray, *, workspace: Workspace =
     """
     x, y, sample_note = pairs.sample(x, y)
     x, y = scalable(x), scalable(y)
-    sums = pairs.pair_sums(len(x), pairs.between(x, "euclidean"), pairs.between(y, "euclidean"))
+    sums = pairs.pair_sums(len(x), *(pairs.between(side, "euclidean", workspace.device) for side in (x, y)))
 
     def value(n: int, totals: np.ndarray, rows: np.ndarray) -> float:
         xx, yy, xy = _hsic_of_pairs(n, totals, rows, 0.0, False)
@@ -86,7 +86,7 @@ def rsm_norm(x: np.ndarray, y: np.ndarray, *, workspace: Workspace = UNSHARED) -
     """
     x, y, sample_note = pairs.sample(x, y)
     power, _ = common_powers(x, y)
-    first, second = (pairs.between(in_range(side, power), "euclidean") for side in (x, y))
+    first, second = (pairs.between(in_range(side, power), "euclidean", workspace.device) for side in (x, y))
 
     def apart(i: np.ndarray, j: np.ndarray) -> np.ndarray:
         return first(i, j) - second(i, j)
@@ -131,7 +131,7 @@ def rsa(
         raise NotApplicable(f"{len(x)} items are too few{f', {lost} without a direction left out' if lost else ''}")
     x, y, sample_note = pairs.sample(x, y, KENDALL_ROWS if correlation == "kendall" else pairs.MOST)
     sample_note += f", {lost} rows without a direction left out" if lost else ""
-    first, second = pairs.between(scalable(x), distance), pairs.between(scalable(y), distance)
+    first, second = (pairs.between(scalable(side), distance, workspace.device) for side in (x, y))
     correlate = {"spearman": _spearman, "pearson": _pearson, "kendall": _kendall}[correlation]
     value, jackknife = correlate(len(x), first, second, workspace.intervals)
     convention = f"{distance} distance, {correlation.capitalize()}{sample_note}"

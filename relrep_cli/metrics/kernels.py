@@ -146,7 +146,7 @@ def _rounding(size: float, n: int, estimator: str) -> float:
 
 def _gaussian(x: np.ndarray, y: np.ndarray, estimator: str, workspace: Workspace) -> Score:
     x, y, sample_note = pairs.sample(x, y)
-    (first, wx), (second, wy) = pairs.gaussian(x), pairs.gaussian(y)
+    (first, wx), (second, wy) = (pairs.gaussian(side, workspace.device) for side in (x, y))
     sums = pairs.pair_sums(len(x), first, second)
     unbiased = estimator == "unbiased"
 
@@ -200,7 +200,7 @@ def _minibatch(x: np.ndarray, y: np.ndarray, kernel: Kernel, batch: int, workspa
     grams = [_linear_gram(scalable(x, workspace)), _linear_gram(scalable(y, workspace))]
     kernel_note = "linear kernel"
     if kernel == "rbf":
-        (first, wx), (second, wy) = pairs.gaussian(x), pairs.gaussian(y)
+        (first, wx), (second, wy) = (pairs.gaussian(side, workspace.device) for side in (x, y))
         grams, kernel_note = (
             [first, second],
             _gaussian_note(wx, wy),

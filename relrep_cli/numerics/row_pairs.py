@@ -17,7 +17,9 @@ from relrep_cli.base.errors import NotApplicable
 from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.signals import check
 from relrep_cli.numerics.blocks import column_mean, pick, row_blocks
+from relrep_cli.numerics.devices import NUMPY
 from relrep_cli.numerics.distances import unit_rows
+from relrep_cli.numerics.pair_products import Products, RowsOf, products_of
 from relrep_cli.numerics.threads import in_order
 
 Distance = Literal["correlation", "cosine", "euclidean"]
@@ -89,8 +91,11 @@ def sample(x: np.ndarray, y: np.ndarray, most: int | None = None) -> tuple[np.nd
 Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def between(x: np.ndarray, distance: Distance) -> Measure:
-    """Return a function from row numbers i (p,) and j (q,) to their distances (p, q) within (n, d) x, in float64."""
+def between(x: np.ndarray, distance: Distance, device: str = NUMPY) -> Measure:
+    """Return a function from row numbers i (p,) and j (q,) to their distances (p, q) within (n, d) x, in float64.
+
+    device: where products of rows are computed; see devices.chosen.
+    """
     origin = column_mean(x, np.arange(len(x))) if distance == "euclidean" else None
 
     def prepared(rows: np.ndarray) -> np.ndarray:
@@ -105,19 +110,27 @@ def between(x: np.ndarray, distance: Distance) -> Measure:
         for block in row_blocks(*x.shape, x):
             known[block] = prepared(np.arange(block.start, block.stop))
 
+    rows_of = prepared if known is None else known.__getitem__
+    products_of_rows = products_of(rows_of, x.shape, np.dtype(np.float64), device)
+    sizes = None if origin is None else row_sizes(rows_of, x.shape)
+
     def measure(i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        a = prepared(i) if known is None else known[i]
-        b = a if j is i else prepared(j) if known is None else known[j]
-        products = a @ b.T
-        return _euclidean(a, b, products) if origin is not None else np.subtract(1, products, out=products)
+        products = products_of_rows(i, j)
+        return np.subtract(1, products, out=products) if sizes is None else _euclidean(sizes[i], sizes[j], products)
 
     return measure
 
 
-def _euclidean(a: np.ndarray, b: np.ndarray, products: np.ndarray) -> np.ndarray:
+def row_sizes(rows_of: RowsOf, shape: tuple[int, ...]) -> np.ndarray:
+    """The squared lengths (n,) of all rows of a space of a shape (n, d)."""
+    n, d = shape
+    blocks = (rows_of(np.arange(block.start, block.stop)) for block in row_blocks(n, d))
+    return np.concatenate([np.einsum("ij,ij->i", rows, rows) for rows in blocks])
+
+
+def _euclidean(own: np.ndarray, other: np.ndarray, products: np.ndarray) -> np.ndarray:
     """sqrt(|a|^2 + |b|^2 - 2 ab) in place. Values below the rounding error become 0, so equal rows have distance 0."""
-    own, other = np.einsum("ij,ij->i", a, a)[:, None], np.einsum("ij,ij->i", b, b)
-    sizes = own + other
+    sizes = own[:, None] + other
     products *= -2
     products += sizes  # added to each other first, so that (i, j) and (j, i) have the same bits
     sizes *= 1e-14
@@ -125,11 +138,11 @@ def _euclidean(a: np.ndarray, b: np.ndarray, products: np.ndarray) -> np.ndarray
     return np.sqrt(products, out=products)
 
 
-def gaussian(x: np.ndarray) -> tuple[Measure, float]:
+def gaussian(x: np.ndarray, device: str = NUMPY) -> tuple[Measure, float]:
     """Return the RBF kernel exp(-d^2 / (2 w^2)) between rows of (n, d) x, and its width w, the median distance between rows.
 
     Products of float32 rows are computed in float32, except when an outlying row would lose precision, or when there are so
-    few rows that rounding errors do not average out.
+    few rows that rounding errors do not average out. device: where they are computed; see devices.chosen.
 
     Raises NotApplicable when more than half of the distances are 0.
     """
@@ -137,10 +150,10 @@ def gaussian(x: np.ndarray) -> tuple[Measure, float]:
     peak = max(max(float(x[b].max()), -float(x[b].min())) for b in row_blocks(*x.shape, x))
     unit = 2.0 ** min(-frexp(peak)[1], 1000)  # a power of two, so that squares neither over- nor underflow
     narrow = x.dtype.itemsize < 8 and len(x) > DOUBLE_ROWS
-    rows = _Centred.of(x, origin, unit, np.float32 if narrow else np.float64)
+    rows = _Centred.of(x, origin, unit, np.float32 if narrow else np.float64, device)
     some, width, median = rows.median()
     if narrow and not 2 * rows.halves.max() <= FAR_OUT * width**2:
-        rows = _Centred.of(x, origin, unit, np.float64)
+        rows = _Centred.of(x, origin, unit, np.float64, device)
         some, width, median = rows.median()
     if not 0 < width < np.inf:
         raise NotApplicable("the median distance is 0")
@@ -155,34 +168,33 @@ def gaussian(x: np.ndarray) -> tuple[Measure, float]:
 
 @dataclass(frozen=True)
 class _Centred:
-    """Rows (n, d) relative to an origin, and half their squared lengths, `halves` (n,)."""
+    """Products of rows (n, d) relative to an origin, and half their squared lengths, `halves` (n,)."""
 
-    rows: np.ndarray
+    products: Products
     halves: np.ndarray
 
     @staticmethod
-    def of(x: np.ndarray, origin: np.ndarray, unit: float, dtype: type) -> _Centred:
-        """(x - origin) * unit."""
+    def of(x: np.ndarray, origin: np.ndarray, unit: float, dtype: type, device: str) -> _Centred:
+        """Those of (x - origin) * unit."""
         from relrep_cli.numerics.spool import spool
 
-        out = _Centred(spool(x.shape, dtype), np.empty(len(x), dtype))
-        for block in row_blocks(*x.shape, x, out.rows):
+        centred, halves = spool(x.shape, dtype), np.empty(len(x), np.dtype(dtype))
+        for block in row_blocks(*x.shape, x, centred):
             rows = (x[block] - origin) * unit
-            out.rows[block], out.halves[block] = rows, np.einsum("ij,ij->i", rows, rows) / 2
-        return out
+            centred[block], halves[block] = rows, np.einsum("ij,ij->i", rows, rows) / 2
+        rows_of = centred.__getitem__ if centred.nbytes <= PREPARED else partial(pick, centred)
+        return _Centred(products_of(rows_of, x.shape, centred.dtype, device), halves)
 
     def closeness(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         """Minus half the squared distances (p, q) between rows i (p,) and j (q,)."""
-        rows = self.rows.__getitem__ if self.rows.nbytes <= PREPARED else partial(pick, self.rows)
-        a = rows(i)
-        out = a @ (a if j is i else rows(j)).T
+        out = self.products(i, j)
         out -= self.halves[i][:, None]
         out -= self.halves[j]
         return np.minimum(out, 0, out=out)
 
     def median(self) -> tuple[int, float, np.ndarray]:
         """Return the number r of evenly spaced rows used, the median of their distances, and their closeness (r, r)."""
-        rows = np.arange(0, len(self.rows), -(-len(self.rows) // WIDTH_ROWS))
+        rows = np.arange(0, len(self.halves), -(-len(self.halves) // WIDTH_ROWS))
         distances = self.closeness(rows, rows)
         apart = np.concatenate([row[at:] for at, row in enumerate(distances, 1)])
         return len(rows), float(np.sqrt(-2 * _middle(apart).astype(np.float64)).mean()), distances

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 from dataclasses import FrozenInstanceError, field, replace
 from threading import Barrier, Thread
 from typing import Any
@@ -61,6 +62,13 @@ def test_a_class_behaves_as_that_of_the_standard_library(options: dict[str, Any]
         except FrozenInstanceError as error:
             answers[-1].append(str(error))
     assert answers[0] == answers[1]
+
+
+def test_help_shows_the_fields() -> None:
+    ours, theirs = pair(frozen=True)
+    assert inspect.signature(ours) == inspect.signature(theirs)
+    assert str(inspect.signature(Plain)) == "(x: 'int') -> None"
+    assert str(inspect.signature(Derived)) == "(x: 'int', *, y: 'int' = 3) -> None"
 
 
 def test_equal_records_have_equal_hashes() -> None:

@@ -195,3 +195,12 @@ def test_a_decoder_gives_back_what_it_saw() -> None:
     first, same, moved = predicted
     assert np.array_equal(first(x), same(x)) and np.allclose(first(x), moved(1e3 * x + 50), atol=0.02)
     assert predicted[0](x).shape == (400, 105) and predicted[0](x[:0]).shape[0] == 0
+
+
+def test_images_that_stay_on_the_device_train_the_same_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    x, images = rng.normal(size=(300, 6)), rng.integers(0, 256, (300, 8, 8), np.uint8)
+    here = train("decoder", x, images, 0, {"head_epochs": 1})
+    monkeypatch.setattr("relrep_cli.heads.decoder.own_memory", lambda on: 1 << 30)
+    there = train("decoder", x, images, 0, {"head_epochs": 1})
+    assert all(np.array_equal(here.arrays[name], there.arrays[name]) for name in here.arrays)

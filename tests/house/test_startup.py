@@ -46,7 +46,7 @@ DOORS = {  # who may import what; a folder stands for its files
     "anndata": (),
     "pandas": ("library/result_tables.py",),
     "typer": ("cli",),
-    "torch": ("encoders", "heads", "relative", "numerics/devices.py", "neighbors/torch_tiles.py"),
+    "torch": ("encoders", "heads", "relative", "numerics/devices.py", "numerics/pair_products.py", "neighbors/torch_tiles.py"),
     "zarr": ("store/zarr_folders.py",),
     "lance": ("store/lance_folders.py",),
     "sqlite3": ("store/sqlite_tables.py",),

@@ -12,14 +12,20 @@ import pytest
 import torch
 from conftest import Workdir
 
+import relrep_cli as relrep
 from relrep_cli.base.errors import DataError, UsageError
 from relrep_cli.base.task_cache import Records
-from relrep_cli.numerics import devices, moment_sums, permuted_products
+from relrep_cli.heads import linear_models
+from relrep_cli.metrics import METRICS
+from relrep_cli.neighbors import torch_tiles
+from relrep_cli.numerics import devices, moment_sums, pair_products, permuted_products
 from relrep_cli.numerics.devices import KeptBlocks, memory_of, sent
 from relrep_cli.numerics.moment_sums import device_for
 from relrep_cli.numerics.moments import moments, take_together
+from relrep_cli.numerics.pair_products import products_of
 from relrep_cli.numerics.permuted_products import Batch
 from relrep_cli.numerics.workspace import Workspace
+from relrep_cli.relative import projection
 
 
 def blocks(count: int) -> list[list[np.ndarray]]:
@@ -159,10 +165,60 @@ def test_products_of_permutations_are_those_of_the_cpu(monkeypatch: pytest.Monke
     np.testing.assert_allclose(moved, x.astype(float).T @ y[np.random.default_rng(4).permutation(1500)], rtol=1e-11)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("metric", "params"),
+    [
+        ("rsa", {"correlation": "spearman"}),
+        ("rsa", {"correlation": "pearson", "distance": "euclidean"}),
+        ("distance-correlation", {}),
+        ("rsm-norm", {}),
+        ("cka", {"kernel": "rbf"}),
+    ],
+)
+def test_metrics_of_pairs_of_rows_are_those_of_the_cpu(metric: str, params: dict[str, str], dtype: Any) -> None:
+    """Some rows are equal, and all lie far from the origin. Float32 rows are multiplied in float32 for --kernel rbf."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(3, 1, (1300, 80))
+    x[700:710] = x[20]
+    spaces = [(x + rng.normal(size=x.shape)).astype(dtype), x.astype(dtype)]
+    function, made = METRICS[metric].function, []
+    with mock.patch.object(
+        pair_products, "_on_device", lambda *given, real=pair_products._on_device: made.append(given) or real(*given)
+    ):
+        here = function(*spaces, **params)
+        assert not made
+        there = function(*spaces, **params, workspace=Workspace(device="torch:cpu"))
+    assert [given[-1] for given in made] == ["torch:cpu"] * len(made) and made
+    allowed = 1e-8 if dtype == np.float32 and metric == "cka" else 1e-11
+    assert there.value == pytest.approx(here.value, rel=allowed)
+    np.testing.assert_allclose(there.jackknife, here.jackknife, rtol=allowed)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_products_of_rows_stay_within_the_memory_of_a_device(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, asked = np.random.default_rng(0).normal(size=(900, 130)).astype(dtype), []
+
+    def rows_of(numbers: np.ndarray) -> np.ndarray:
+        asked.append(len(numbers))
+        return rows[numbers]
+
+    i, j = np.array([3, 0, 899]), np.arange(800, 820)
+    for room, late in ((2 * rows.nbytes, 0), (2 * rows.nbytes - 1, 23)):
+        monkeypatch.setitem(devices.FREE, "cpu", room)
+        products = products_of(rows_of, (900, 130), rows.dtype, "torch:cpu")
+        asked.clear()
+        np.testing.assert_allclose(products(i, j), rows[i] @ rows[j].T, rtol=1e-4 if dtype == np.float32 else 1e-9, atol=1e-5)
+        assert sum(asked) == late
+
+
 def test_a_device_is_not_asked_for_a_little() -> None:
     """Nor is it looked for: `--device auto` and a light install without torch cost nothing then."""
     assert device_for("nowhere", 100, 100) is None and device_for("cpu", 10**9, 100) is None
     assert device_for("torch:cpu", 10**4, 100) == torch.device("cpu")
+    rows = np.random.default_rng(0).normal(size=(100, 10))
+    few = np.arange(3)
+    assert np.array_equal(products_of(rows.__getitem__, (100, 10), rows.dtype, "nowhere")(few, few), rows[:3] @ rows[:3].T)
 
 
 def test_a_lack_of_memory_for_moments_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,3 +277,39 @@ def test_auto_takes_the_first_there_is_and_another_is_refused(monkeypatch: pytes
     assert [devices.chosen(name) for name in ("auto", "cuda", "cuda:0", "cuda:1")] == ["cuda", "cuda", "cuda:0", "cuda:1"]
     with pytest.raises(UsageError, match=r"auto, cuda, cuda:1, mps, cpu"):
         devices.chosen("cuda:2")
+
+
+def test_functions_of_the_library_take_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each computes there, with the answer of the CPU."""
+    rng = np.random.default_rng(0)
+    x, y = (rng.normal(size=(1500, 90)).astype(np.float32) for _ in range(2))
+    labels, asked = (x[:, 0] > 0).astype(int), []
+    monkeypatch.setattr(devices, "sent", lambda *given, real=devices.sent: asked.append(1) or real(*given))
+    for module in (moment_sums, pair_products, torch_tiles, projection, linear_models):
+        monkeypatch.setattr(module, "sent", devices.sent)
+    calls: dict[str, Any] = {
+        "compare": lambda device: [r.value for r in relrep.compare(x, y, metric=["cka", "rsa"], device=device)],
+        "views": lambda device: [r.value or 0 for r in relrep.compare(x, y, metric="cka", anchors=range(30), device=device)],
+        "against": lambda device: [r.difference for r in relrep.compare(x, y, x + y, against=1, device=device)],
+        "project": lambda device: relrep.project(x, np.arange(30), device=device).x,
+        "anchor": lambda device: relrep.anchor(x, 20, strategy="kmeans", device=device),
+        "nearest": lambda device: [r.id for r in relrep.nearest(x, 3, device=device)],
+        "evaluate": lambda device: [
+            r.value or 0 for r in relrep.evaluate(x, labels=labels, task="knn,linear-probe", holdout=0.3, device=device)
+        ],
+    }
+    within = {"project": 2e-6, "views": 1e-5}
+    for name, call in calls.items():
+        here = call("cpu")
+        assert not asked, name
+        there = call("torch:cpu")
+        assert asked, name
+        asked.clear()
+        if name in ("anchor", "nearest"):
+            assert list(there) == list(here)
+        else:
+            np.testing.assert_allclose(there, here, rtol=1e-9, atol=within.get(name, 1e-12))
+        with pytest.raises(UsageError, match=r"device=\"nowhere\": this machine has no such device"):
+            call("nowhere")
+    with pytest.raises(UsageError, match="exact computes with NumPy"):
+        relrep.project(x, np.arange(3), exact=True, device="torch:cpu")
