@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from relrep_cli.anchors.candidates import Candidates
-from relrep_cli.anchors.geometric import SAMPLE
+from relrep_cli.anchors.strategies import SAMPLE
 from relrep_cli.embedding import Embedding
 from relrep_cli.engine.estimates import Cost, of_file, total
 from relrep_cli.neighbors.kmeans import BYTES, ITERATIONS, ROWS_PER_CENTROID

@@ -11,9 +11,8 @@ import numpy as np
 from relrep_cli import store
 from relrep_cli.anchors.candidates import Pairing
 from relrep_cli.anchors.correspondences import Pairs, read_pairs
-from relrep_cli.anchors.paired import Matching
 from relrep_cli.anchors.shared_items import in_order, of_split
-from relrep_cli.anchors.strategies import STRATEGIES, Candidates
+from relrep_cli.anchors.strategies import STRATEGIES, Candidates, Matching
 from relrep_cli.base.errors import DONE, NO, DataError, UsageError, printable
 from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import Record, Style, progress, say, write

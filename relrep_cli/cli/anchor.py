@@ -9,10 +9,9 @@ import typer
 from relrep_cli import store
 from relrep_cli.anchors.anchor_files import NUMBER, AnchorChoice, write_anchors
 from relrep_cli.anchors.candidates import Strategy
-from relrep_cli.anchors.geometric import ON_DEVICE
 from relrep_cli.anchors.pair_search import PairSearch, write_pairs
 from relrep_cli.anchors.row_ranges import DIVISIBLE
-from relrep_cli.anchors.strategies import STRATEGIES
+from relrep_cli.anchors.strategies import ON_DEVICE, STRATEGIES
 from relrep_cli.base.errors import DONE, UsageError
 from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.output import Style, write

@@ -127,9 +127,8 @@ def compare(
     them may stand for several spaces: a mapping, whose keys name them, a list, or a pattern such as "a.h5::layer/*". Such
     spaces are compared with those of the other arguments, and with each other only where theirs is the only argument.
     metric: a name, a family, "all", or several; the command without --metric computes "cka" and "knn-jaccard". options: of the
-    metrics, such as k, or as_="angle" for procrustes.
-    anchors: also compare the relative spaces on these anchors; recipe: how to project, see `project`.
-    ids_x, ids_y: (n,) ids of the rows of x and of y. labels: (n,) of x, for metrics that need them.
+    metrics, such as k, or as_="angle" for procrustes. anchors: also compare the relative spaces on these anchors, projected by
+    this recipe; see `project`. ids_x, ids_y: (n,) ids of the rows of x and y. labels: (n,) of x, for metrics that need them.
     split: compare these rows alone. permutations: of a permutation test, which adds p, q and corrected.
     reference: the name of a space, or its place among all: compare every other one with it alone; "first": with those of x.
     against: the place among all spaces or the name of one, or "all": compare each with the reference, else x, and subtract;
@@ -148,12 +147,10 @@ def compare(
     [('cka', 1.0), ('knn-jaccard', 1.0)]
     """
     check_numbers(seed=seed, permutations=permutations)
-    names = expand(names_of(metric))
-    params, recipes = METRICS.choose(names, options), _recipes(anchors, recipe)
+    params, recipes = METRICS.choose(expand(names_of(metric)), options), _recipes(anchors, recipe)
     with notes_kept() as notes:
         groups = _compared(x, [] if y is None else [y, *others], [ids_x, ids_y], labels)
-        for remark in remarks(names):
-            say(f"{remark}.")
+        _say_remarks(expand(names_of(metric)))
         wanted, uris = Outputs(permutations=permutations, row_table=per_row), [[e.uri for e in group] for group in groups]
         plan = make_plan(uris, params, wanted, reference=_reference(reference, uris), seed=seed, require_all=require_all)
         views = {e.uri: views_of_space(e, split, recipes, device=device) for group in groups for e in group}
@@ -164,6 +161,11 @@ def compare(
     if per_row:
         return _row_values(outcome.rows, views, bool(recipes), notes)
     return results_of(outcome.records, notes, columns_of(outcome, bool(recipes)))
+
+
+def _say_remarks(metrics: list[str]) -> None:
+    for remark in remarks(metrics):
+        say(f"{remark}.")
 
 
 def _compared(x: Spaces, others: list[Spaces], ids: list[Column | None], labels: Column | None) -> list[list[Embedding]]:

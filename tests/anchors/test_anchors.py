@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relrep_cli.anchors import id_lists
-from relrep_cli.anchors.geometric import ON_DEVICE
 from relrep_cli.anchors.mixtures import Mixtures, mixed, mixtures_of
-from relrep_cli.anchors.strategies import STRATEGIES, Candidates, anchor_vectors, choose
+from relrep_cli.anchors.strategies import ON_DEVICE, STRATEGIES, Candidates, anchor_vectors, choose
 from relrep_cli.base.errors import DataError
 from relrep_cli.embedding import Embedding, row_numbers, text
 from relrep_cli.neighbors import kmeans, torch_tiles

@@ -168,6 +168,13 @@ def test_doors(module: str) -> None:
     assert not [place for place in actual if not place.startswith(doors or ("none",))]
 
 
+def test_strategies_of_anchors_register_in_one_order() -> None:
+    registering = {f"relrep_cli.anchors.{name}" for name in ("elementary", "geometric", "paired")}
+    loads = [(name, node) for name, tree in trees() for node in at_load(tree) if isinstance(node, ast.ImportFrom)]
+    users = {name for name, node in loads if node.module in registering}
+    assert users == {"anchors/strategies.py"}
+
+
 def test_who_talks_to_libhdf5() -> None:
     """Its door is passed by the writer, within functions, and by what runs in the guarded child."""
     users = {
