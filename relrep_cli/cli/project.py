@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from relrep_cli import store
 from relrep_cli.base.errors import UsageError
-from relrep_cli.base.lazy_dataclasses import dataclass, fields
-from relrep_cli.base.output import Style, progress, say, write
+from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.cli.engine_options import RowOptions, refuse_standard_input
 from relrep_cli.cli.options import Device, DryRun, Dtype, Explicit, Force, Given, Output, Printing, Seed, command, plan
 from relrep_cli.cli.project_session import SETUP, Source
 from relrep_cli.cli.reading_options import TrustingOptions
 from relrep_cli.cli.recipe_options import RecipeOptions, read_recipe
-from relrep_cli.embedding import in_id_order
-from relrep_cli.relative.invariance_audit import audit, described, sample, table
 from relrep_cli.relative.projected_files import Projection, project_file, project_into_copy
 from relrep_cli.relative.similarities import SIMILARITIES
-from relrep_cli.relative.similarity_selection import select
-from relrep_cli.relative.transformations import TRANSFORMATIONS
-from relrep_cli.stitching.space_maps import required_maps
-from relrep_cli.stitching.translation import Output as Rows
-from relrep_cli.stitching.translation import translate_with_maps
-from relrep_cli.stitching.translation_costs import lines_of_rows
-from relrep_cli.stitching.universe import UNIVERSES
 from relrep_cli.store.h5ad_copies import is_h5ad
 
 TITLE = "What to make"
@@ -40,7 +29,6 @@ EXAMPLES = (
     "relrep project a.h5 --audit",
     "relrep project a.h5 b.h5 --anchors anchors.h5 --select",
 )
-ANCHORS = 300  # of an audit for which none are named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,8 +106,10 @@ def project(options: Options) -> None:
     """
     style = options.printing.style
     modes = _modes(options)
+    if options.list_functions or options.audit or options.select or options.universe:  # with imports that few runs need
+        from relrep_cli.cli import project_modes
     if options.list_functions:
-        return write([*table()], ["similarity", *TRANSFORMATIONS], style)
+        return project_modes.list_functions(style)
     files = options.files or []
     if not files or (len(files) > 1 and not options.select) or (len(files) < 2 and options.select):
         raise UsageError(
@@ -128,13 +118,13 @@ def project(options: Options) -> None:
     if options.dry_run and modes:
         return plan([f"{modes[0].removeprefix('--')} {', '.join(files)}"])
     if options.audit:
-        return _audit(files[0], options, style)
+        return project_modes.audit_functions(files[0], options, style)
     if options.select:
-        return _select(files, options, style)
+        return project_modes.select_functions(files, options, style)
     if not options.output and not options.h5ad:
         raise UsageError("-o FILE is missing", "Name the output file; -o - writes to stdout.")
     if options.universe:
-        return _into_universe(files[0], options)
+        return project_modes.project_into_universe(files[0], options)
     to_do = _projection(files[0], options)
     recipe = read_recipe(options.recipe, options.given, reading=options.reading.reading)
     if options.h5ad:
@@ -143,26 +133,6 @@ def project(options: Options) -> None:
         project_file(files[0], recipe, to_do)
     if options.h5ad:
         project_into_copy(files[0], recipe, to_do, options.h5ad)
-
-
-def _into_universe(file: str, options: Options) -> None:
-    """Write the file in the common space of a universe that knows its space."""
-    needless = [one.name for one in fields(RecipeOptions)]
-    for name, option in options.explicit.options.items():
-        if name in (*needless, "weights", "h5ad", "device", "exact"):
-            raise UsageError(f"{option} does not go with --universe, which has a map for each of its spaces", "Leave it out.")
-    options.given.refuse(SIMILARITIES, "--universe")
-    maps = required_maps(options.universe)
-    if maps.method not in UNIVERSES:
-        raise UsageError("is a map between two spaces", "Use relrep translate FILE --map.", file=options.universe)
-    e = store.digested(store.read(file, options.reading.reading))
-    running, dtype = options.running, options.dtype or "float32"
-    name = options.output if running.part is None else running.part.file(options.output)
-    inputs = [file, options.universe]
-    rows = Rows(name, dtype, options.force, inputs, options.reading.reading, running.engine, running.part)
-    if options.dry_run:
-        return plan(lines_of_rows(e, maps, rows))
-    translate_with_maps(e, maps, rows)
 
 
 def _refuse_copy(options: Options, file: str) -> None:
@@ -207,27 +177,3 @@ def _projection(file: str, options: Options) -> Projection:
         setup=SETUP,
         source=Source(file=file, reading=options.reading.reading, recipe=options.recipe, given=options.given),
     )
-
-
-def _audit(file: str, options: Options, style: Style) -> None:
-    embedding, group = in_id_order(store.read(file, options.reading.reading)), options.recipe
-    group = group if group.similarity or group.aggregator else replace(group, similarity=["all"])
-    anchor_ids = None
-    if not group.anchors:
-        rows = embedding.training_rows()
-        count = min(ANCHORS, max(1, len(rows) // 2))
-        anchor_ids = embedding.ids[np.sort(np.random.default_rng(options.seed).permutation(rows)[:count])]
-    recipe = read_recipe(group, options.given, anchor_ids, reading=options.reading.reading)
-    items = sample(embedding, recipe)
-    say(f"{file}: {items.n} items and anchors in float64; change over the standard deviation, 0 where nothing moves.")
-    with progress("auditing") as advance:
-        records = audit(items, recipe, options.seed, advance)
-    write([described(r) for r in records], ["similarity", *TRANSFORMATIONS], style)
-
-
-def _select(files: list[str], options: Options, style: Style) -> None:
-    group = options.recipe if options.recipe.similarity else replace(options.recipe, similarity=["all"])
-    recipe = read_recipe(group, options.given, reading=options.reading.reading)
-    with progress("selecting") as advance:
-        records = select([in_id_order(store.read(f, options.reading.reading)) for f in files], recipe, options.seed, advance)
-    write(records, ["rank", "similarities", "agreement", "low", "high", "correlation", "n"], style)
