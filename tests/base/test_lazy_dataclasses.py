@@ -74,6 +74,7 @@ def test_help_shows_the_fields() -> None:
 def test_equal_records_have_equal_hashes() -> None:
     one, same, other = Base(1), Base(1), Base(2)
     assert hash(one) == hash(same) and len({one, same, other}) == 2
+    assert one == same and one != Plain(1), "of one class"
 
 
 def test_nothing_is_compiled_before_it_is_needed() -> None:
