@@ -274,16 +274,23 @@ def main() -> None:
     _end(run(arguments))
 
 
+def _is_watched() -> bool:
+    """Whether a profiler or a debugger goes on after the command."""
+    monitoring = getattr(sys, "monitoring", None)  # of Python 3.12 and newer
+    tools = [monitoring.get_tool(number) for number in range(6)] if monitoring else []
+    return bool(sys.getprofile() or sys.gettrace() or any(tools))
+
+
 def _end(code: int) -> NoReturn:
     """End this process as Python does, but do not take its modules apart: that is 0.02 s of CPU time."""
     if code == errors.WRITE:
         os._exit(code)  # libhdf5 may end in SIGSEGV at exit after a failed write
-    if sys.getprofile() or sys.gettrace():
-        sys.exit(code)  # a profiler or a debugger goes on after the command
     try:
         sys.stdout.flush()
         sys.stderr.flush()
     except (OSError, ValueError):
+        sys.exit(code)
+    if _is_watched():
         sys.exit(code)
     threading._shutdown()  # type: ignore[attr-defined]  # waits for threads
     atexit._run_exitfuncs()

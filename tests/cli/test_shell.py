@@ -9,6 +9,7 @@ import os
 import pty
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -284,6 +285,27 @@ def test_version(work: Workdir) -> None:
 
 
 @pytest.mark.slow
+def test_a_command_ends_its_process_as_python_does(empty: Workdir) -> None:
+    """What is registered to run at the end runs, threads end before, all output arrives, and a profiler goes on."""
+    program = """if True:
+        import atexit, sys, threading, time
+        from relrep_cli.__main__ import main
+        atexit.register(print, "registered")
+        threading.Thread(target=lambda: (time.sleep(0.1), print("thread"))).start()
+        sys.argv = ["relrep", *sys.argv[1:]]
+        main()
+    """
+    for words, code, start in ((["--version"], 0, "relrep 0"), (["info", "none.h5"], 3, "thread")):
+        done = subprocess.run(
+            [sys.executable, "-c", program, *words], cwd=empty.path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == code and done.stdout.startswith(start), done
+        assert done.stdout.split()[-2:] == ["thread", "registered"]
+    profiled = [sys.executable, "-m", "cProfile", "-m", "relrep_cli", "info", "none.h5"]
+    done = subprocess.run(profiled, cwd=empty.path, capture_output=True, text=True, check=False)
+    assert "function calls" in done.stdout and "none.h5" in done.stderr
+
+
 def test_options_from_the_environment(work: Workdir) -> None:
     command = "relrep compare a.h5 b.h5 -m knn-jaccard -q"
     assert work.here(command, RELREP_COMPARE_K="3").stdout == work.here(command + " --k 3").stdout
