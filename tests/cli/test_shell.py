@@ -288,10 +288,10 @@ def test_version(work: Workdir) -> None:
 def test_a_command_ends_its_process_as_python_does(empty: Workdir) -> None:
     """What is registered to run at the end runs, threads end before, all output arrives, and a profiler goes on."""
     program = """if True:
-        import atexit, sys, threading, time
+        import atexit, sys, threading
         from relrep_cli.__main__ import main
         atexit.register(print, "registered")
-        threading.Thread(target=lambda: (time.sleep(0.1), print("thread"))).start()
+        threading.Thread(target=lambda: (threading.main_thread().join(), print("thread"))).start()
         sys.argv = ["relrep", *sys.argv[1:]]
         main()
     """
@@ -306,6 +306,7 @@ def test_a_command_ends_its_process_as_python_does(empty: Workdir) -> None:
     assert "function calls" in done.stdout and "none.h5" in done.stderr
 
 
+@pytest.mark.slow
 def test_options_from_the_environment(work: Workdir) -> None:
     command = "relrep compare a.h5 b.h5 -m knn-jaccard -q"
     assert work.here(command, RELREP_COMPARE_K="3").stdout == work.here(command + " --k 3").stdout
