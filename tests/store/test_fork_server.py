@@ -71,8 +71,8 @@ def test_a_crash_is_told() -> None:
 @pytest.mark.slow
 def test_a_child_that_nobody_waits_for_is_killed(tmp_path: Path) -> None:
     note = tmp_path / "pid"
-    with pytest.raises(child.Died, match="took longer than 1 s"):
-        child.run(sleep, 60.0, str(note), patience=1.0)
+    with pytest.raises(child.Died, match="took longer than 4 s"):
+        child.run(sleep, 60.0, str(note), patience=4.0)
     pid = int(note.read_text())
     deadline = time.monotonic() + 10
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
