@@ -21,7 +21,8 @@ else:
     def dataclass(cls=None, /, **options):
         """`dataclasses.dataclass`, put off until an instance is made, unpickled or copied.
 
-        Until then only `fields` and `is_dataclass` of this module know the class as what it will be.
+        Until then only `fields` and `is_dataclass` of this module know the class as what it will be. It takes `frozen`,
+        `kw_only`, `eq`, `repr` and `init`: with `slots` or `order`, a class would have to be another one from the start.
         """
         if cls is None:
             return partial(dataclass, **options)

@@ -106,7 +106,7 @@ def project(options: Options) -> None:
     """
     style = options.printing.style
     modes = _modes(options)
-    if options.list_functions or options.audit or options.select or options.universe:  # with imports that few runs need
+    if modes or options.universe:  # with imports that few runs need
         from relrep_cli.cli import project_modes
     if options.list_functions:
         return project_modes.list_functions(style)

@@ -56,14 +56,14 @@ def _batches(x: np.ndarray, images: np.ndarray, mean: np.ndarray, scale: np.ndar
         z = ((pick(x, rows) - mean) / scale).astype(np.float32)
         return torch.from_numpy(z).to(place), torch.from_numpy(pick(images, rows)).to(place).flatten(1)
 
-    def in_unit(z: Any, pixels: Any) -> tuple[Any, Any]:
-        return z, pixels.float() / 255
+    def in_unit(z: Any, levels: Any) -> tuple[Any, Any]:
+        return z, levels.float() / 255
 
     if 4 * x.size + images.nbytes > own_memory(place):
         return lambda rows: in_unit(*here(rows.numpy()))
     parts = [here(np.arange(block.start, block.stop)) for block in row_blocks(*x.shape)]
-    all_z, all_pixels = (torch.cat(side) for side in zip(*parts, strict=True))
-    return lambda rows: in_unit(all_z[rows.to(place)], all_pixels[rows.to(place)])
+    all_z, all_levels = (torch.cat(side) for side in zip(*parts, strict=True))
+    return lambda rows: in_unit(all_z[rows.to(place)], all_levels[rows.to(place)])
 
 
 def scores(arrays: Arrays, rows: np.ndarray) -> np.ndarray:

@@ -62,7 +62,7 @@ def anchor(
 
     x: see `as_embedding`. strategy: `relrep anchor --help` lists them; those that choose pairs or mixtures are the command's
     alone. split: choose from this split, or from "all". labels: (n,), for strategies that need them.
-    device: "cpu", or what computes large products, as `--device` does. options: of the strategy, by their names on the command
+    device: where large products are computed, such as "cuda" or "auto". options: of the strategy, by their names on the command
     line.
 
     Returns their ids (n,), UTF-8 in a NumPy "S" array; for rows without ids, their row numbers (n,) as integers.
@@ -84,7 +84,8 @@ def project(x: Space, anchors: Any, *, double: bool = False, exact: bool = False
     """Describe each item by its similarities to the anchors (Moschella et al. 2022, equation 1).
 
     x: see `as_embedding`. anchors: their ids (m,), row numbers of an array, or an anchor file.
-    double: compute in float64. exact: the same bits on every processor; see docs/reliability.md. device: what computes.
+    double: compute in float64. exact: the same bits on every processor; see docs/reliability.md.
+    device: where this is computed, such as "cuda" or "auto".
     how: `similarity` (a name, or several, default cosine), `aggregate`, `center`, `scale`, `whiten`, `normalize`,
     `standardize_columns`, `negate`, `transductive`, `anchor_vectors` (a file of the same space), and options of the functions.
 
@@ -133,7 +134,7 @@ def compare(
     reference: the name of a space, or its place among all: compare every other one with it alone; "first": with those of x.
     against: the place among all spaces or the name of one, or "all": compare each with the reference, else x, and subtract;
     "closest": is the closest space closer than every other one? per_row: give the value of each item instead of their mean.
-    device: "cpu", or what computes large products, as `--device` does.
+    device: where large products are computed, such as "cuda" or "auto".
 
     Returns one record for each pair, metric and view; with against, one for each difference, with interval, p and q; with
     per_row, one for each item, metric and pair, with id, value, and label where there is one.
@@ -147,17 +148,17 @@ def compare(
     [('cka', 1.0), ('knn-jaccard', 1.0)]
     """
     check_numbers(seed=seed, permutations=permutations)
-    params, recipes = METRICS.choose(expand(names_of(metric)), options), _recipes(anchors, recipe)
+    names = expand(names_of(metric))
+    params, recipes = METRICS.choose(names, options), _recipes(anchors, recipe)
     with notes_kept() as notes:
         groups = _compared(x, [] if y is None else [y, *others], [ids_x, ids_y], labels)
-        _say_remarks(expand(names_of(metric)))
+        _say_remarks(names)
         wanted, uris = Outputs(permutations=permutations, row_table=per_row), [[e.uri for e in group] for group in groups]
         plan = make_plan(uris, params, wanted, reference=_reference(reference, uris), seed=seed, require_all=require_all)
         views = {e.uri: views_of_space(e, split, recipes, device=device) for group in groups for e in group}
-        workspace = Workspace.of_run(Records(None), chosen(device))
         if against != "":
-            return _differences(plan, views, against, workspace, notes)
-        outcome = run(plan, views, Records(None), workspace)
+            return _differences(plan, views, against, chosen(device), notes)
+        outcome = run(plan, views, Records(None), Workspace.of_run(Records(None), chosen(device)))
     if per_row:
         return _row_values(outcome.rows, views, bool(recipes), notes)
     return results_of(outcome.records, notes, columns_of(outcome, bool(recipes)))
@@ -198,14 +199,12 @@ def _row_values(rows: Sequence[Rows], views: Mapping[str, list[View]], projected
     return results_of(row_records(rows, keys, labels), notes, ["id", "label", *keys, "value"])
 
 
-def _differences(
-    plan: Plan, views: Mapping[str, list[View]], against: str | int, workspace: Workspace, notes: list[str]
-) -> Results:
+def _differences(plan: Plan, views: Mapping[str, list[View]], against: str | int, device: str, notes: list[str]) -> Results:
     if plan.outputs.permutations or plan.outputs.row_table:
         other = "permutations do" if plan.outputs.permutations else "per_row does"
         raise UsageError(f"{other} not go with against", "Leave one out.")
     named = name_of(against, plan.files)
-    records = reference_differences(plan, dict(views), named, Records(None), workspace)
+    records = reference_differences(plan, dict(views), named, Records(None), Workspace.of_run(Records(None), device))
     return results_of(records, notes, columns_of_differences(named))
 
 
@@ -232,8 +231,8 @@ def nearest(
     """Find the k nearest, or farthest, items of each query, as `relrep neighbors` does.
 
     x: see `as_embedding`. queries: ids, or whole numbers for rows of x; None for all; or other vectors of the same model: an
-    Embedding, an array (q, d), a data frame, or the path of a file. by: "cosine" or "euclidean". device: "cpu", or what
-    computes, as `--device` does.
+    Embedding, an array (q, d), a data frame, or the path of a file. by: "cosine" or "euclidean". device: where
+    large products are computed, such as "cuda" or "auto".
 
     Returns one record for each query and rank. An item of x is not its own neighbour; equal distances are sorted by id.
 

@@ -60,8 +60,8 @@ def evaluate(
     queries: for task search, vectors of the same space: one for all spaces, a list with one for each, or several for one space.
     relevant: which items are relevant to them: a file, pairs of ids (query, item), or a mapping from a query to an item, to
     several, or to their grades. per_class: add the values of each class. against: the place of a space among `spaces` (of
-    queries, where several search one space), its name, or "all": subtract its values from those of the others. device: "cpu",
-    or what computes large products, as `--device` does. options: of the tasks, such as k.
+    queries, where several search one space), its name, or "all": subtract its values from those of the others. device: where
+    large products are computed, such as "cuda" or "auto". options: of the tasks, such as k.
 
     Returns one record for each space and thing measured; with against, one for each difference, with interval, p and q.
 

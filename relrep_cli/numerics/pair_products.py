@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from relrep_cli.base.output import say
 from relrep_cli.numerics.blocks import row_blocks
 from relrep_cli.numerics.devices import NUMPY, chosen, free_memory, in_float64, memory_of, sent, torch_device
 
@@ -18,13 +19,16 @@ Products = Callable[[np.ndarray, np.ndarray], np.ndarray]  # row numbers (p,) an
 def products_of(rows_of: RowsOf, shape: tuple[int, ...], dtype: np.dtype, device: str = NUMPY) -> Products:
     """A function that multiplies rows of a space of a shape (n, d), in their dtype, float32 or float64.
 
-    device: where it computes; see devices.chosen. NumPy does little work, and what half of the free memory does not hold.
+    device: where it computes; see devices.chosen. NumPy does little work, and rows that half of the free memory does not hold,
+    which a note says.
     """
     n, d = shape
     if device != NUMPY and n * float(n) * d >= LIGHT:
         name = in_float64(device) if dtype == np.float64 else chosen(device)
-        if name != NUMPY and n * d * dtype.itemsize <= free_memory(torch_device(name)) // 2:
-            return _on_device(rows_of, n, d, name)
+        if name != NUMPY:
+            if n * d * dtype.itemsize <= free_memory(torch_device(name)) // 2:
+                return _on_device(rows_of, n, d, name)
+            say(f"--device {name}: half of its free memory does not hold {n} rows of {d} numbers, so the CPU multiplies them.")
 
     def products(i: np.ndarray, j: np.ndarray) -> np.ndarray:
         a = rows_of(i)

@@ -190,13 +190,16 @@ def test_metrics_of_pairs_of_rows_are_those_of_the_cpu(metric: str, params: dict
         assert not made
         there = function(*spaces, **params, workspace=Workspace(device="torch:cpu"))
     assert [given[-1] for given in made] == ["torch:cpu"] * len(made) and made
-    allowed = 1e-8 if dtype == np.float32 and metric == "cka" else 1e-11
+    allowed = 1e-8 if dtype == np.float32 and metric == "cka" else 1e-11  # products in float32, as on the CPU
     assert there.value == pytest.approx(here.value, rel=allowed)
     np.testing.assert_allclose(there.jackknife, here.jackknife, rtol=allowed)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_products_of_rows_stay_within_the_memory_of_a_device(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_products_of_rows_stay_within_the_memory_of_a_device(
+    dtype: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="relrep")
     rows, asked = np.random.default_rng(0).normal(size=(900, 130)).astype(dtype), []
 
     def rows_of(numbers: np.ndarray) -> np.ndarray:
@@ -210,6 +213,8 @@ def test_products_of_rows_stay_within_the_memory_of_a_device(dtype: Any, monkeyp
         asked.clear()
         np.testing.assert_allclose(products(i, j), rows[i] @ rows[j].T, rtol=1e-4 if dtype == np.float32 else 1e-9, atol=1e-5)
         assert sum(asked) == late
+        note = "--device torch:cpu: half of its free memory does not hold 900 rows of 130 numbers, so the CPU multiplies them."
+        assert [record.getMessage() for record in caplog.records] == [note] * bool(late)
 
 
 def test_a_device_is_not_asked_for_a_little() -> None:
