@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -105,6 +104,8 @@ class Results(Sequence[Result]):
         return render([dict(r) for r in self.records], list(self.columns), "table").rstrip("\n")
 
     def _repr_html_(self) -> str:
+        import html  # notebooks alone need its 2,000 names of characters
+
         shown = [name for name in self.columns if any(r.get(name) is not None for r in self.records)]
         head = "".join(f"<th>{html.escape(name)}</th>" for name in shown)
         rows = ["".join(f"<td>{html.escape(_cell(r.get(name)))}</td>" for name in shown) for r in self.records]

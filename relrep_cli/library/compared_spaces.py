@@ -1,27 +1,19 @@
-"""The functions of the library. Each takes paths, arrays or Embeddings, and runs the core that its command runs."""
+"""`compare` and `diagnose`: measure how alike spaces are, and find how they are related."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from relrep_cli.anchors.shared_items import candidates
-from relrep_cli.anchors.strategies import STRATEGIES, choose
 from relrep_cli.base.errors import UsageError
 from relrep_cli.base.output import say
 from relrep_cli.base.task_cache import Records
-from relrep_cli.comparison.diagnosis_records import diagnose_pairs
 from relrep_cli.comparison.pairs_of_files import Rows, View
 from relrep_cli.comparison.plans import Outputs, Plan, make_plan
-from relrep_cli.comparison.reference_values import columns_of as columns_of_differences
-from relrep_cli.comparison.reference_values import reference_differences
 from relrep_cli.comparison.result_columns import columns_of
 from relrep_cli.comparison.row_values import label_of_each, row_keys, row_records
 from relrep_cli.comparison.runs import run
-from relrep_cli.embedding import Embedding, id_order, in_id_order, select
+from relrep_cli.embedding import Embedding
 from relrep_cli.library.call_parts import (
     Names,
     check_numbers,
@@ -32,73 +24,15 @@ from relrep_cli.library.call_parts import (
     recipe_of,
     results_of,
 )
-from relrep_cli.library.given_queries import holds_vectors, rows_named
-from relrep_cli.library.given_spaces import Column, Space, Spaces, as_embedding
+from relrep_cli.library.given_spaces import Column, Space, Spaces
 from relrep_cli.library.result_tables import Result, Results, notes_kept
 from relrep_cli.library.wording import speaks_python
 from relrep_cli.metrics import METRICS
 from relrep_cli.metrics.catalogue import expand, remarks
-from relrep_cli.neighbors import By
 from relrep_cli.numerics.devices import NUMPY, chosen
 from relrep_cli.numerics.workspace import Workspace
 from relrep_cli.relative.file_views import views_of_space
-from relrep_cli.relative.projection import basis, relative
 from relrep_cli.relative.recipes import Recipe
-
-
-@speaks_python
-def anchor(
-    x: Space,
-    n: int = 300,
-    *,
-    strategy: str = "random",
-    split: str | None = None,
-    labels: Column | None = None,
-    seed: int = 0,
-    device: str = NUMPY,
-    **options: Any,
-) -> np.ndarray:
-    """Choose n anchors among the training rows of a space, as `relrep anchor` does.
-
-    x: see `as_embedding`. strategy: `relrep anchor --help` lists them; those that choose pairs or mixtures are the command's
-    alone. split: choose from this split, or from "all". labels: (n,), for strategies that need them.
-    device: where large products are computed, such as "cuda" or "auto". options: of the strategy, by their names on the command
-    line.
-
-    Returns their ids (n,), UTF-8 in a NumPy "S" array; for rows without ids, their row numbers (n,) as integers.
-
-    Raises UsageError for an unknown strategy or option, DataError for fewer than n candidates.
-    """
-    check_numbers(seed=seed)
-    e, entry = as_embedding(x, labels=labels), STRATEGIES[strategy]
-    if entry.gives != "items" or entry.reads in ("list", "collections", "seeds"):
-        raise UsageError(f"strategy {strategy} needs files", "Use the command `relrep anchor`.")
-    params = STRATEGIES.choose([strategy], options)[strategy]
-    c = replace(candidates([e], split, False, None), device=chosen(device))
-    ids = c.ids[choose(c, strategy, n, np.random.default_rng(seed), params)]
-    return ids.astype(np.int64) if e.row_ids else ids
-
-
-@speaks_python
-def project(x: Space, anchors: Any, *, double: bool = False, exact: bool = False, device: str = NUMPY, **how: Any) -> Embedding:
-    """Describe each item by its similarities to the anchors (Moschella et al. 2022, equation 1).
-
-    x: see `as_embedding`. anchors: their ids (m,), row numbers of an array, or an anchor file.
-    double: compute in float64. exact: the same bits on every processor; see docs/reliability.md.
-    device: where this is computed, such as "cuda" or "auto".
-    how: `similarity` (a name, or several, default cosine), `aggregate`, `center`, `scale`, `whiten`, `normalize`,
-    `standardize_columns`, `negate`, `transductive`, `anchor_vectors` (a file of the same space), and options of the functions.
-
-    Returns an Embedding with x (n, m), and the ids and columns of the input, in the order of its rows.
-
-    Raises DataError when an anchor has no vector in this space, UsageError for an unknown function or option.
-    """
-    given = as_embedding(x)
-    e = in_id_order(given)
-    if exact and chosen(device) != NUMPY:
-        raise UsageError("exact computes with NumPy, so it does not go with device", "Leave one of them out.")
-    projected, order = relative(e, basis(e, recipe_of(anchors, **how), double, exact), device), id_order(given.ids)
-    return projected if order is None else select(projected, np.argsort(order))
 
 
 @speaks_python
@@ -130,18 +64,18 @@ def compare(
     metric: a name, a family, "all", or several; the command without --metric computes "cka" and "knn-jaccard". options: of the
     metrics, such as k, or as_="angle" for procrustes. anchors: also compare the relative spaces on these anchors, projected by
     this recipe; see `project`. ids_x, ids_y: (n,) ids of the rows of x and y. labels: (n,) of x, for metrics that need them.
-    split: compare these rows alone. permutations: of a permutation test, which adds p, q and corrected.
-    reference: the name of a space, or its place among all: compare every other one with it alone; "first": with those of x.
-    against: the place among all spaces or the name of one, or "all": compare each with the reference, else x, and subtract;
-    "closest": is the closest space closer than every other one? per_row: give the value of each item instead of their mean.
-    device: where large products are computed, such as "cuda" or "auto".
+    split: compare these rows alone. permutations: of a permutation test, which adds p, q and corrected. reference: the name of
+    a space, or its place among all: compare every other one with it alone; "first": with those of x. against: the place among
+    all spaces or the name of one, or "all": compare each with the reference, else x, and subtract; "closest": is the closest
+    space closer than every other one? per_row: give the value of each item, not their mean. device: where large products are
+    computed, such as "cuda" or "auto".
 
-    Returns one record for each pair, metric and view; with against, one for each difference, with interval, p and q; with
-    per_row, one for each item, metric and pair, with id, value, and label where there is one.
-    `result.value`, `.low`, `.high`, `.chance` where there is one record.
+    Returns one record for each pair, metric and view; of a single one, `result.value` and `result.low` are the fields. With
+    against: one for each difference, with interval, p and q. With per_row: one for each item, metric and pair.
 
     Raises UsageError for an unknown metric or option, or when the only metric has no value; DataError when rows do not join.
 
+    >>> import numpy as np
     >>> x = np.arange(40.0).reshape(20, 2) ** 2
     >>> results = compare(x, -x, metric=["cka", "knn-jaccard"], k=3)
     >>> [(r.metric, round(r.value, 6)) for r in results]
@@ -203,6 +137,9 @@ def _differences(plan: Plan, views: Mapping[str, list[View]], against: str | int
     if plan.outputs.permutations or plan.outputs.row_table:
         other = "permutations do" if plan.outputs.permutations else "per_row does"
         raise UsageError(f"{other} not go with against", "Leave one out.")
+    from relrep_cli.comparison.reference_values import columns_of as columns_of_differences
+    from relrep_cli.comparison.reference_values import reference_differences
+
     named = name_of(against, plan.files)
     records = reference_differences(plan, dict(views), named, Records(None), Workspace.of_run(Records(None), device))
     return results_of(records, notes, columns_of_differences(named))
@@ -214,46 +151,14 @@ def diagnose(x: Space, y: Space, *, ids_x: Column | None = None, ids_y: Column |
 
     Returns its record: `relation`, with the evidence for it. docs/diagnosis.md lists the relations.
 
+    >>> import numpy as np
     >>> x = np.random.default_rng(0).normal(size=(60, 4))
     >>> diagnose(x, 3 * x).relation
     'scaled'
     """
+    from relrep_cli.comparison.diagnosis_records import diagnose_pairs
+
     a, b = named_spaces([x, y], [ids_x, ids_y], None)
     views: Any = {e.uri: views_of_space(e, None, []) for e in (a, b)}
     (diagnosis,) = diagnose_pairs([(a.uri, b.uri)], views, False, seed)
     return Result(next(record for record in diagnosis.records() if record["holds"] == "yes"))
-
-
-@speaks_python
-def nearest(
-    x: Space, k: int = 10, *, queries: Any = None, by: By = "cosine", farthest: bool = False, device: str = NUMPY
-) -> Results:
-    """Find the k nearest, or farthest, items of each query, as `relrep neighbors` does.
-
-    x: see `as_embedding`. queries: ids, or whole numbers for rows of x; None for all; or other vectors of the same model: an
-    Embedding, an array (q, d), a data frame, or the path of a file. by: "cosine" or "euclidean". device: where
-    large products are computed, such as "cuda" or "auto".
-
-    Returns one record for each query and rank. An item of x is not its own neighbour; equal distances are sorted by id.
-
-    Raises UsageError for queries that are not in x, or another `by`; DataError for vectors of other dims.
-
-    >>> [r.id for r in nearest(np.eye(3), 2, queries=[[0.1, 0.9, 0.2]])]
-    ['1', '2']
-    """
-    from relrep_cli.evaluations.lookup import COLUMNS, Queries, look_up, look_up_vectors
-    from relrep_cli.evaluations.lookup import records_of as listed
-
-    given = as_embedding(x)
-    e = in_id_order(given)
-    everything = np.arange(e.n)
-    with notes_kept() as notes:
-        if holds_vectors(queries, e):
-            others = as_embedding(queries, name="queries")
-            asked = Queries(others.ids, others.obs.get("label"))
-            lookup = look_up_vectors(e, others, everything, k, by, farthest, device)
-        else:
-            rows = rows_named(queries, e, given)
-            asked = Queries(e.ids[rows], e.obs["label"][rows] if "label" in e.obs else None)
-            lookup = look_up(e, rows, everything, k, by, farthest, device)
-    return results_of(listed(asked, e, lookup, e.obs.get("label")), notes, COLUMNS)
