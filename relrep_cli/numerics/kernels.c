@@ -30,7 +30,7 @@
 
 /* Changes with the arguments of any function, so that a file that was compiled before is not used. */
 int32_t relrep_version(void);
-EXPORT int32_t relrep_version(void) { return 4; }
+EXPORT int32_t relrep_version(void) { return 5; }
 
 /* --- heaps of the nearest rows: the first element is the least --- */
 
@@ -240,6 +240,36 @@ VARIANTS EXPORT void relrep_add_rows(const float *restrict x, int64_t n, int64_t
     for (int64_t i = 0; i < n; i++) {
         double *restrict into = sums + labels[i] * d;
         for (int64_t k = 0; k < d; k++) into[k] += x[i * d + k];
+    }
+}
+
+/* --- kernel values --- */
+
+/* Each of n values becomes exp(value * factor), for products from -708 to 0; lower ones count as -708. Within two units in the last
+   place of the true value. With q the nearest whole number of product / log(2), the rest lies within log(2) / 2 of 0, where 14
+   terms of the series suffice, and 2^q is made by its bits. */
+VARIANTS EXPORT void relrep_exponentials(double *restrict values, int64_t n, double factor) {
+    const double whole = 6755399441055744.0; /* 1.5 * 2^52: added to a number, it leaves the nearest whole one in the last bits */
+    for (int64_t i = 0; i < n; i++) {
+        const double given = values[i] * factor, x = given < -708 ? -708 : given;
+        union { double number; int64_t bits; } q = {x * 1.4426950408889634 + whole}, power;
+        const double count = q.number - whole, r = (x - count * 6.93147180369123816490e-01) - count * 1.90821492927058770002e-10;
+        double sum = 1.0 / 6227020800;
+        sum = sum * r + 1.0 / 479001600;
+        sum = sum * r + 1.0 / 39916800;
+        sum = sum * r + 1.0 / 3628800;
+        sum = sum * r + 1.0 / 362880;
+        sum = sum * r + 1.0 / 40320;
+        sum = sum * r + 1.0 / 5040;
+        sum = sum * r + 1.0 / 720;
+        sum = sum * r + 1.0 / 120;
+        sum = sum * r + 1.0 / 24;
+        sum = sum * r + 1.0 / 6;
+        sum = sum * r + 0.5;
+        sum = sum * r + 1;
+        sum = sum * r + 1;
+        power.bits = (int64_t)((uint64_t)(q.bits + 1023) << 52);
+        values[i] = sum * power.number;
     }
 }
 

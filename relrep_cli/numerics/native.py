@@ -27,6 +27,7 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {  # arrays by address, numbers of rows
     "chebyshev": (POINTER, NUMBER, NUMBER, NUMBER, POINTER, NUMBER, POINTER),
     "two_largest": (POINTER, NUMBER, NUMBER, POINTER, POINTER, POINTER, POINTER),
     "add_rows": (POINTER, NUMBER, NUMBER, POINTER, POINTER),
+    "exponentials": (POINTER, NUMBER, ctypes.c_double),
     "recede": (POINTER, NUMBER, NUMBER, POINTER, POINTER),
     "halves_are_finite": (POINTER, NUMBER),
     "converts_halves": (),
@@ -35,7 +36,7 @@ SIGNATURES: dict[str, tuple[Any, ...]] = {  # arrays by address, numbers of rows
     "permuted_grams": (POINTER, NUMBER, POINTER, NUMBER, POINTER, NUMBER, NUMBER, POINTER, POINTER),
 }
 RETURN_NUMBERS = ("recede", "halves_are_finite", "converts_halves")
-VERSION = 4  # of kernels.c
+VERSION = 5  # of kernels.c
 JOINS = {"l1": np.add, "chebyshev": np.maximum}
 
 
@@ -104,6 +105,11 @@ def two_largest(values: np.ndarray, half: np.ndarray, place: np.ndarray, first: 
 def add_rows(x: np.ndarray, labels: np.ndarray, sums: np.ndarray) -> None:
     """Add each row of float32 x (n, d) to the row of float64 sums (c, d) that its label (n,), int64, names."""
     _function("add_rows")(_at(x), *x.shape, _at(labels), _at(sums))
+
+
+def exponentials(values: np.ndarray, factor: float) -> None:
+    """Replace each of the values, float64 and contiguous, by exp(value * factor); no product is above 0."""
+    _function("exponentials")(_at(values), values.size, factor)
 
 
 def one_side(

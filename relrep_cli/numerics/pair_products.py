@@ -8,25 +8,25 @@ import numpy as np
 
 from relrep_cli.base.output import say
 from relrep_cli.numerics.blocks import row_blocks
-from relrep_cli.numerics.devices import NUMPY, chosen, free_memory, in_float64, memory_of, sent, torch_device
+from relrep_cli.numerics.devices import NUMPY, free_memory, in_float64, memory_of, sent, torch_device
 
 LIGHT = 1e8  # multiply-adds of all pairs that NumPy does sooner than torch loads
 
-RowsOf = Callable[[np.ndarray], np.ndarray]  # row numbers (p,) -> these rows (p, d), all of one dtype
+RowsOf = Callable[[np.ndarray], np.ndarray]  # row numbers (p,) -> these rows (p, d), float64
 Products = Callable[[np.ndarray, np.ndarray], np.ndarray]  # row numbers (p,) and (q,) -> products (p, q) of these rows
 
 
-def products_of(rows_of: RowsOf, shape: tuple[int, ...], dtype: np.dtype, device: str = NUMPY) -> Products:
-    """A function that multiplies rows of a space of a shape (n, d), in their dtype, float32 or float64.
+def products_of(rows_of: RowsOf, shape: tuple[int, ...], device: str = NUMPY) -> Products:
+    """A function that multiplies rows of a space of a shape (n, d), in float64.
 
     device: where it computes; see devices.chosen. NumPy does little work, and rows that half of the free memory does not hold,
     which a note says.
     """
     n, d = shape
     if device != NUMPY and n * float(n) * d >= LIGHT:
-        name = in_float64(device) if dtype == np.float64 else chosen(device)
+        name = in_float64(device)
         if name != NUMPY:
-            if n * d * dtype.itemsize <= free_memory(torch_device(name)) // 2:
+            if 8 * n * d <= free_memory(torch_device(name)) // 2:
                 return _on_device(rows_of, n, d, name)
             say(f"--device {name}: half of its free memory does not hold {n} rows of {d} numbers, so the CPU multiplies them.")
 

@@ -16,6 +16,7 @@ import numpy as np
 from relrep_cli.base.errors import NotApplicable
 from relrep_cli.base.lazy_dataclasses import dataclass
 from relrep_cli.base.signals import check
+from relrep_cli.numerics import native
 from relrep_cli.numerics.blocks import column_mean, pick, row_blocks
 from relrep_cli.numerics.devices import NUMPY
 from relrep_cli.numerics.distances import unit_rows
@@ -28,8 +29,6 @@ TILE = 512  # rows on either side of a tile, at most: two float64 tiles and thei
 PREPARED = 128 << 20  # up to this many bytes, rows are preprocessed once and not for each tile
 MOST = 20_000  # up to this many rows, all pairs are used; of more rows, a random sample
 WIDTH_ROWS = 2048  # rows used for the median distance
-DOUBLE_ROWS = 1024  # up to this many rows, float32 rounding would change the tenth digit of a mean over pairs
-FAR_OUT = 100  # squared length over squared width up to which float32 changes a kernel value by less than 1e-5
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ def between(x: np.ndarray, distance: Distance, device: str = NUMPY) -> Measure:
             known[block] = prepared(np.arange(block.start, block.stop))
 
     rows_of = prepared if known is None else known.__getitem__
-    products_of_rows = products_of(rows_of, x.shape, np.dtype(np.float64), device)
+    products_of_rows = products_of(rows_of, x.shape, device)
     sizes = None if origin is None else row_sizes(rows_of, x.shape)
 
     def measure(i: np.ndarray, j: np.ndarray) -> np.ndarray:
@@ -141,49 +140,43 @@ def _euclidean(own: np.ndarray, other: np.ndarray, products: np.ndarray) -> np.n
 def gaussian(x: np.ndarray, device: str = NUMPY) -> tuple[Measure, float]:
     """Return the RBF kernel exp(-d^2 / (2 w^2)) between rows of (n, d) x, and its width w, the median distance between rows.
 
-    Products of float32 rows are computed in float32, except when an outlying row would lose precision, or when there are so
-    few rows that rounding errors do not average out. device: where they are computed; see devices.chosen.
+    All is computed in float64: float32 products would move CKA by up to 5e-9 from one processor to another. device: where
+    products of rows are computed; see devices.chosen.
 
     Raises NotApplicable when more than half of the distances are 0.
     """
-    origin = column_mean(x, np.arange(len(x)))
-    peak = max(max(float(x[b].max()), -float(x[b].min())) for b in row_blocks(*x.shape, x))
-    unit = 2.0 ** min(-frexp(peak)[1], 1000)  # a power of two, so that squares neither over- nor underflow
-    narrow = x.dtype.itemsize < 8 and len(x) > DOUBLE_ROWS
-    rows = _Centred.of(x, origin, unit, np.float32 if narrow else np.float64, device)
-    some, width, median = rows.median()
-    if narrow and not 2 * rows.halves.max() <= FAR_OUT * width**2:
-        rows = _Centred.of(x, origin, unit, np.float64, device)
-        some, width, median = rows.median()
+    rows, unit = _centred(x, device)
+    width, known = rows.median()
     if not 0 < width < np.inf:
         raise NotApplicable("the median distance is 0")
 
     def measure(i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        out = median[i][:, j] if some == len(x) else rows.closeness(i, j)
-        out /= width**2
-        return np.exp(out, out=out).astype(np.float64, copy=False)
+        tile, closeness = known.get((i[0], j[0]), NO_TILE)
+        fits = np.array_equal(i, tile.i) and np.array_equal(j, tile.j)
+        return _exponentials(closeness.copy() if fits else rows.closeness(i, j), 1 / width**2)
 
     return measure, width / unit
 
 
+NOTHING = np.empty(0, np.int64)
+NO_TILE = Tile(*[NOTHING] * 6), np.empty((0, 0))
+
+
+def _exponentials(values: np.ndarray, factor: float) -> np.ndarray:
+    """exp(values * factor) in place, for contiguous float64 values; no product is above 0."""
+    if native.available():
+        native.exponentials(values, factor)
+        return values
+    values *= factor
+    return np.exp(values, out=values)
+
+
 @dataclass(frozen=True)
 class _Centred:
-    """Products of rows (n, d) relative to an origin, and half their squared lengths, `halves` (n,)."""
+    """Products of rows (n, d) relative to their mean, and half their squared lengths, `halves` (n,)."""
 
     products: Products
     halves: np.ndarray
-
-    @staticmethod
-    def of(x: np.ndarray, origin: np.ndarray, unit: float, dtype: type, device: str) -> _Centred:
-        """Those of (x - origin) * unit."""
-        from relrep_cli.numerics.spool import spool
-
-        centred, halves = spool(x.shape, dtype), np.empty(len(x), np.dtype(dtype))
-        for block in row_blocks(*x.shape, x, centred):
-            rows = (x[block] - origin) * unit
-            centred[block], halves[block] = rows, np.einsum("ij,ij->i", rows, rows) / 2
-        rows_of = centred.__getitem__ if centred.nbytes <= PREPARED else partial(pick, centred)
-        return _Centred(products_of(rows_of, x.shape, centred.dtype, device), halves)
 
     def closeness(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         """Minus half the squared distances (p, q) between rows i (p,) and j (q,)."""
@@ -192,12 +185,38 @@ class _Centred:
         out -= self.halves[j]
         return np.minimum(out, 0, out=out)
 
-    def median(self) -> tuple[int, float, np.ndarray]:
-        """Return the number r of evenly spaced rows used, the median of their distances, and their closeness (r, r)."""
+    def median(self) -> tuple[float, dict[tuple[int, int], tuple[Tile, np.ndarray]]]:
+        """Return the median distance between evenly spaced rows; where these are all rows, also the closeness of each tile.
+
+        A tile is known by the first of its rows on either side.
+        """
         rows = np.arange(0, len(self.halves), -(-len(self.halves) // WIDTH_ROWS))
-        distances = self.closeness(rows, rows)
-        apart = np.concatenate([row[at:] for at, row in enumerate(distances, 1)])
-        return len(rows), float(np.sqrt(-2 * _middle(apart).astype(np.float64)).mean()), distances
+        known, apart = {}, []
+
+        def closeness(tile: Tile) -> tuple[Tile, np.ndarray]:
+            i = rows[tile.i]
+            return tile, self.closeness(i, i if tile.same else rows[tile.j])
+
+        for tile, values in in_order(closeness, tiles(len(rows))):
+            apart.append(values[~np.tri(len(values), dtype=bool)] if tile.same else values.ravel())
+            if len(rows) == len(self.halves):
+                known[tile.i[0], tile.j[0]] = tile, values
+        return float(np.sqrt(-2 * _middle(np.concatenate(apart))).mean()), known
+
+
+def _centred(x: np.ndarray, device: str) -> tuple[_Centred, float]:
+    """Return the rows of x (n, d) less their mean, times a power of two so that squares neither over- nor underflow; and it."""
+    from relrep_cli.numerics.spool import spool
+
+    origin = column_mean(x, np.arange(len(x)))
+    peak = max(max(float(x[b].max()), -float(x[b].min())) for b in row_blocks(*x.shape, x))
+    unit = 2.0 ** min(-frexp(peak)[1], 1000)
+    centred, halves = spool(x.shape, np.float64), np.empty(len(x))
+    for block in row_blocks(*x.shape, x, centred):
+        rows = (x[block] - origin) * unit
+        centred[block], halves[block] = rows, np.einsum("ij,ij->i", rows, rows) / 2
+    rows_of = centred.__getitem__ if centred.nbytes <= PREPARED else partial(pick, centred)
+    return _Centred(products_of(rows_of, x.shape, device), halves), unit
 
 
 def _middle(values: np.ndarray) -> np.ndarray:

@@ -177,7 +177,7 @@ def test_products_of_permutations_are_those_of_the_cpu(monkeypatch: pytest.Monke
     ],
 )
 def test_metrics_of_pairs_of_rows_are_those_of_the_cpu(metric: str, params: dict[str, str], dtype: Any) -> None:
-    """Some rows are equal, and all lie far from the origin. Float32 rows are multiplied in float32 for --kernel rbf."""
+    """Some rows are equal, and all lie far from the origin."""
     rng = np.random.default_rng(0)
     x = rng.normal(3, 1, (1300, 80))
     x[700:710] = x[20]
@@ -190,17 +190,15 @@ def test_metrics_of_pairs_of_rows_are_those_of_the_cpu(metric: str, params: dict
         assert not made
         there = function(*spaces, **params, workspace=Workspace(device="torch:cpu"))
     assert [given[-1] for given in made] == ["torch:cpu"] * len(made) and made
-    allowed = 1e-8 if dtype == np.float32 and metric == "cka" else 1e-11  # products in float32, as on the CPU
-    assert there.value == pytest.approx(here.value, rel=allowed)
-    np.testing.assert_allclose(there.jackknife, here.jackknife, rtol=allowed)
+    assert there.value == pytest.approx(here.value, rel=1e-11)
+    np.testing.assert_allclose(there.jackknife, here.jackknife, rtol=1e-11)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_products_of_rows_stay_within_the_memory_of_a_device(
-    dtype: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="relrep")
-    rows, asked = np.random.default_rng(0).normal(size=(900, 130)).astype(dtype), []
+    rows, asked = np.random.default_rng(0).normal(size=(900, 130)), []
 
     def rows_of(numbers: np.ndarray) -> np.ndarray:
         asked.append(len(numbers))
@@ -209,9 +207,9 @@ def test_products_of_rows_stay_within_the_memory_of_a_device(
     i, j = np.array([3, 0, 899]), np.arange(800, 820)
     for room, late in ((2 * rows.nbytes, 0), (2 * rows.nbytes - 1, 23)):
         monkeypatch.setitem(devices.FREE, "cpu", room)
-        products = products_of(rows_of, (900, 130), rows.dtype, "torch:cpu")
+        products = products_of(rows_of, (900, 130), "torch:cpu")
         asked.clear()
-        np.testing.assert_allclose(products(i, j), rows[i] @ rows[j].T, rtol=1e-4 if dtype == np.float32 else 1e-9, atol=1e-5)
+        np.testing.assert_allclose(products(i, j), rows[i] @ rows[j].T, rtol=1e-9, atol=1e-9)
         assert sum(asked) == late
         note = "--device torch:cpu: half of its free memory does not hold 900 rows of 130 numbers, so the CPU multiplies them."
         assert [record.getMessage() for record in caplog.records] == [note] * bool(late)
@@ -223,7 +221,7 @@ def test_a_device_is_not_asked_for_a_little() -> None:
     assert device_for("torch:cpu", 10**4, 100) == torch.device("cpu")
     rows = np.random.default_rng(0).normal(size=(100, 10))
     few = np.arange(3)
-    assert np.array_equal(products_of(rows.__getitem__, (100, 10), rows.dtype, "nowhere")(few, few), rows[:3] @ rows[:3].T)
+    assert np.array_equal(products_of(rows.__getitem__, (100, 10), "nowhere")(few, few), rows[:3] @ rows[:3].T)
 
 
 def test_a_lack_of_memory_for_moments_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,3 +171,18 @@ def test_a_library_of_another_version_is_not_used(monkeypatch: pytest.MonkeyPatc
     native._library.cache_clear()
     assert not native.available()
     native._library.cache_clear()
+
+
+@pytest.mark.skipif(not native.available(), reason="relrep was installed without a C compiler")
+@pytest.mark.parametrize("factor", [1.0, 0.37, 1e-200])
+def test_exponentials_are_those_of_numpy(factor: float) -> None:
+    """To two units in the last place, where those of NumPy may be wrong by one; what falls below 1e-307 stays there."""
+    values = -np.abs(np.random.default_rng(0).standard_cauchy(4099)) / factor
+    values[:6] = np.array([0, -1e-300, -0.34657359027997264, -700, -5000, np.nan]) / factor
+    actual = values.copy()
+    native.exponentials(actual, factor)
+    wanted = np.exp(values * factor)
+    plain = wanted > 1e-300
+    assert plain.sum() > 4000 and (np.abs(actual - wanted)[plain] <= 2 * np.spacing(wanted[plain])).all()
+    assert np.isnan(actual[5]) and (actual[~plain & ~np.isnan(wanted)] < 1e-300).all()
+    assert actual[0] == 1
