@@ -2,7 +2,7 @@
 
    Every value is computed with the same operations in the same order as the kernels of numba compute it (compiled_distances.py,
    neighbors/scans.py), so results have the same bits on every processor: compile with -ffp-contract=off and without
-   -ffast-math. On x86-64 under Linux the compiler makes several variants, and the loader chooses one for the processor. */
+   -ffast-math. Exponentials alone may differ from those of NumPy in the last place. On x86-64 under Linux the compiler makes several variants, and the loader chooses one for the processor. */
 
 #include <math.h>
 #include <stdint.h>
