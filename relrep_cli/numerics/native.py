@@ -1,8 +1,8 @@
 """The kernels of kernels.c, compiled when relrep was installed: loading them costs a millisecond, numba's import half a second.
 
 An install without a C compiler has none. Then numba compiles the same kernels, which give the same bits, or NumPy computes
-without tiles; float16, permuted Gram matrices and exponentials have other ways in NumPy. RELREP_NATIVE=0 does without them, RELREP_NUMBA=0
-without any compiled kernel.
+without tiles; float16, permuted Gram matrices and exponentials have other ways in NumPy. RELREP_NATIVE=0 does without them,
+RELREP_NUMBA=0 without any compiled kernel.
 """
 
 from __future__ import annotations
