@@ -131,10 +131,10 @@ def reproducible(seed: int) -> Iterator[None]:
     """
     import torch
 
-    threads, ordered = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    lenient = torch.is_deterministic_algorithms_warn_only_enabled()
+    # torch.use_deterministic_algorithms would do the same, and import torch's compiler for it.
+    threads, ordered = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     if torch.cuda.is_available():
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.set_deterministic_debug_mode("warn")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         torch.set_num_threads(1)
@@ -142,7 +142,7 @@ def reproducible(seed: int) -> Iterator[None]:
             yield
         finally:
             torch.set_num_threads(threads)
-            torch.use_deterministic_algorithms(ordered, warn_only=lenient)
+            torch.set_deterministic_debug_mode(ordered)
 
 
 def random_state(on: torch.device) -> dict[str, torch.Tensor]:

@@ -29,6 +29,7 @@ from relrep_cli.encoders.base import (
 )
 from relrep_cli.encoders.checkpoints import Training, Weights
 from relrep_cli.encoders.networks_in_use import applied, decoded, network_shapes, network_weights
+from relrep_cli.encoders.optimizers import optimizer
 from relrep_cli.encoders.tasks import Batch, Data, Facts, Task
 from relrep_cli.sources.items import Items
 
@@ -198,10 +199,10 @@ def _fit(
 
     held, rows = parts
 
-    optimizer = torch.optim.Adam(task.network.parameters(), lr=params["learning_rate"], weight_decay=params["weight_decay"])
+    adam = optimizer("Adam", task.network.parameters(), lr=params["learning_rate"], weight_decay=params["weight_decay"])
     count, epochs = max(1, len(rows) // params["batch_size"]), params["epochs"]
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * count)
-    training = Training(task.network, optimizer, schedule, rng)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, epochs * count)
+    training = Training(task.network, adam, schedule, rng)
     training.restore(run.checkpoint.load())
     for record in training.log:
         run.checkpoint.tell(record)
@@ -210,7 +211,7 @@ def _fit(
         epoch, losses, shares = len(training.log), dict[str, list[torch.Tensor]](), list[float]()
         # Batches of near equal size: a last one of a single row has no variance to normalise by.
         for i, batch in enumerate(np.array_split(rng.permutation(rows), count)):
-            for name, term in _step(task, optimizer, data.batch(batch, rng)).items():
+            for name, term in _step(task, adam, data.batch(batch, rng)).items():
                 losses.setdefault(name, []).append(term)
             shares.append(len(batch) / len(rows))
             schedule.step()
@@ -241,15 +242,15 @@ def _stale(log: list[dict[str, float]], patience: int) -> bool:
     return bool(errors) and len(errors) - 1 - errors.index(min(errors)) >= patience
 
 
-def _step(task: Task, optimizer: torch.optim.Optimizer, batch: Batch) -> dict[str, torch.Tensor]:
+def _step(task: Task, adam: torch.optim.Optimizer, batch: Batch) -> dict[str, torch.Tensor]:
     """One step of the optimizer on a batch; the terms of its loss, on the device."""
     import torch
 
     task.network.train()
-    optimizer.zero_grad()
+    adam.zero_grad()
     terms = task.loss(batch)
     torch.autograd.backward(terms["loss"])
-    optimizer.step()
+    adam.step()
     return {name: term.detach() for name, term in terms.items()}
 
 

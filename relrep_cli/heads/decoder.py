@@ -25,24 +25,25 @@ def trained(x: np.ndarray, images: np.ndarray, seed: int, device: str, epochs: i
     import torch
 
     from relrep_cli.encoders.base import reproducible
+    from relrep_cli.encoders.optimizers import optimizer
 
     place, epochs = place_of(torch, device), passes(len(x), epochs)
     mean, variances, unit = moments(x[block] for block in row_blocks(*x.shape, x))
     scale = deviations(variances, unit)
     with reproducible(seed):
         network = _network(images.shape[1:], x.shape[1]).to(place)
-        optimizer = torch.optim.AdamW(network.parameters(), lr=RATE / 3, weight_decay=0.0)
+        adam = optimizer("AdamW", network.parameters(), lr=RATE / 3, weight_decay=0.0)
         steps = epochs * -(-len(x) // BATCH)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=RATE, total_steps=steps)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(adam, max_lr=RATE, total_steps=steps)
         batch = _batches(x, images, mean, scale, place)
         for _ in range(epochs):
             order = torch.randperm(len(x))
             for start in range(0, len(x), BATCH):
                 check()
                 z, wanted = batch(order[start : start + BATCH])
-                optimizer.zero_grad()
+                adam.zero_grad()
                 torch.nn.functional.mse_loss(_flat(network(z), images.shape[1:]), wanted).backward()
-                optimizer.step()
+                adam.step()
                 schedule.step()
     state = {f"network.{name}": v.detach().cpu().numpy().copy() for name, v in network.state_dict().items()}
     return {"mean": mean, "scale": scale, "shape": np.array(images.shape[1:], np.float64), **state}

@@ -11,6 +11,7 @@ import numpy as np
 
 from relrep_cli.base.errors import DataError
 from relrep_cli.base.signals import check
+from relrep_cli.encoders.optimizers import optimizer
 from relrep_cli.numerics.devices import own_memory, torch_device
 from relrep_cli.numerics.whitening import unit_of
 
@@ -118,23 +119,23 @@ def _descend(torch: Any, network: Any, x: Any, aim: Any, place: Any, epochs: int
     if x.nbytes + aim.nbytes <= own_memory(place):
         x, aim = x.to(place), aim.to(place)
     moving = [p for p in network.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(moving, lr=rate / 3, weight_decay=1e-2, fused=place.type in ("cpu", "cuda"))
+    adam = optimizer("AdamW", moving, lr=rate / 3, weight_decay=1e-2, fused=place.type in ("cpu", "cuda"))
     steps = epochs * -(-len(x) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=rate, total_steps=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(adam, max_lr=rate, total_steps=steps)
     numbers = aim.dtype == torch.float32
     for _ in range(epochs):
         order = torch.randperm(len(x)).to(x.device)
         for start in range(0, len(x), BATCH):
             check()
             rows = order[start : start + BATCH]
-            optimizer.zero_grad()
+            adam.zero_grad()
             out = network(x[rows].to(place))
             if numbers:
                 loss = torch.nn.functional.mse_loss(out[:, 0], aim[rows].to(place))
             else:
                 loss = torch.nn.functional.cross_entropy(out, aim[rows].to(place))
             loss.backward()
-            optimizer.step()
+            adam.step()
             schedule.step()
 
 
