@@ -376,6 +376,19 @@ def test_rbf_cka_of_float32_rows_is_that_of_float64(kind: str) -> None:
     assert value("cka", 2.0**57 * x, y / 2.0**57, kernel="rbf", estimator="biased") == wanted
 
 
+@pytest.mark.parametrize("n", [700, 2100])
+def test_a_kernel_value_belongs_to_its_two_rows(n: int) -> None:
+    """Whether a tile is one that the median distance needed, or other rows that begin with the same one."""
+    x = np.random.default_rng(0).normal(size=(n, 5))
+    measure, width = pairs.gaussian(x)
+    wanted = np.exp(-(cdist(x, x) ** 2) / (2 * width**2))
+    for tile in pairs.tiles(n):
+        for _ in range(2):
+            np.testing.assert_allclose(measure(tile.i, tile.j), wanted[np.ix_(tile.i, tile.j)], rtol=1e-12)
+        others = tile.i[:1], np.append(tile.j[:1], tile.j[:0:-1])
+        np.testing.assert_allclose(measure(*others), wanted[np.ix_(*others)], rtol=1e-12)
+
+
 @pytest.mark.parametrize("values", [np.arange(7.0), np.arange(60_000.0)[::-1], np.repeat([1.0, 2.0], 9), np.arange(30_001) % 7])
 def test_the_middle_is_the_median(values: np.ndarray) -> None:
     for order in (values, np.sort(values), np.random.default_rng(0).permutation(values)):
