@@ -23,6 +23,7 @@ JOBS = {  # name -> words of the command; files as in `make`
     "66 pairs, `--preset quick`": "compare small*.npy --preset quick",
     "`knn-jaccard`, 20,000 x 64": "compare search0.npy search1.npy -m knn-jaccard",
     "`cka`, 500,000 x 64": "compare long0.npy long1.npy -m cka",
+    "`cka`, 20,000 x 64, `--kernel rbf`": "compare search0.npy search1.npy -m cka --kernel rbf",
     "`cka`, 1,000 x 128, 1,000 permutations": "compare layer0.npy layer1.npy layer2.npy -m cka --permutations 1000",
     "`cosine`, 500,000 x 64 on 300": "project long0.npy -a ids300.txt -o out.h5",
     "`l1`, 200,000 x 64 on 100": "project middle0.npy -a ids100.txt --similarity l1 -o out.h5",

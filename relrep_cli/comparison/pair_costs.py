@@ -17,6 +17,7 @@ from relrep_cli.numerics.hsic import ROWS as ROWS_LEFT_OUT
 from relrep_cli.numerics.moment_sums import LANES
 from relrep_cli.numerics.moments import FEW, WIDE
 from relrep_cli.numerics.permuted_products import SMALL
+from relrep_cli.numerics.row_pairs import MOST, WIDTH_ROWS
 
 MOMENTS = {"cka", "cca", "svcca", "pwcca", "procrustes", "aligned-cosine", "eigenspace-overlap", "linear-regression", "gulp"}
 SEARCHES = {"jaccard", "knn-jaccard", "mutual-knn", "cycle-knn", "ordered-knn"}
@@ -38,6 +39,7 @@ WIDENED, WIDENED_ROW = 0.009, 5e-4  # seconds of the interval of a search: for e
 HALVED_ROW = 1e-3  # seconds of the neighbours in halves of a file, which serve all its pairs: for the root of its rows
 PLACE = 12  # bytes of the place of a row in a permutation, and of the row in that place
 MULTIPLIED = 6  # multiply-adds of a large product in the time of one of two Gram matrices
+KERNEL_PAIR = 2.4e-8  # seconds of the RBF kernel of two rows in both spaces, and of its sums, beside the products of rows
 LEFT_OUT = 3  # products of the interval of cka, for each row that it leaves out
 
 
@@ -64,7 +66,8 @@ def _of_file(view: View, plan: Plan) -> Cost:
     """Reading a file, and its neighbours within itself, which serve every pair."""
     e = view.embedding
     searched = [params for name, params in plan.tasks if _plain(name) in SEARCHES]
-    own_sums = float(e.n) * e.d * e.d if any(_plain(name) in MOMENTS for name, _ in plan.tasks) else 0.0
+    moments = any(_plain(name) in MOMENTS and not _is_of_pairs(name, params) for name, params in plan.tasks)
+    own_sums = float(e.n) * e.d * e.d if moments else 0.0
     wanted = max((_searched_rows(e.n, float(params.get("ci") or 0)) for params in searched), default=0)
     pairs = wanted * e.n * (1 + e.d / 256)
     k = 1 + largest_k(plan.tasks, e.n)
@@ -92,11 +95,34 @@ def _of_metric(name: str, params: Mapping[str, Any], n: int, sides: tuple[int, i
     if _plain(name) in SEARCHES:
         permuted = times * (PERMUTATION + PERMUTED_LIST * n)
         return Cost(fixed=PAIR + (WIDENED + WIDENED_ROW * n**0.5) * intervals + permuted)
+    if _is_of_pairs(name, params):
+        return _of_pairs(n, d, params, times)
     gathered = bool(times) and name == "cka" and permuted_grams.serves(n, *sides)
     cost = _of_moments(name, n, sides, intervals, bool(times) and not gathered)
     if gathered:
         return cost + _of_gathered(n, sides, min(alike, permuted_grams.most_spaces(n)), times)
     return cost + _of_permutations(n, sides, name != "cka", times)
+
+
+def _is_of_pairs(name: str, params: Mapping[str, Any]) -> bool:
+    return name == "cka" and (params["kernel"] == "rbf" or params["estimator"] == "minibatch")
+
+
+def _of_pairs(n: int, d: int, params: Mapping[str, Any], times: int) -> Cost:
+    """CKA by kernel values of pairs of rows, all of them or those within a batch, anew for each permutation. d: of both spaces.
+
+    The width of the RBF kernel needs pairs of some rows, which serve again where these are all rows.
+    """
+    rows = min(n, MOST)
+    pairs, memory = (n * min(n, params["batch"]) if params["estimator"] == "minibatch" else rows**2) / 2, 2.0 * OF_ROW * n
+    if params["kernel"] == "linear":
+        memory += BLOCK * d / 4
+    else:
+        some = rows / -(-rows // WIDTH_ROWS)
+        pairs = pairs + some**2 / 2 if some < rows else max(pairs, some**2 / 2)
+        memory += 8.0 * rows * d + 8 * some**2 * (1 + (some == rows))
+    kernel = KERNEL_PAIR * pairs * (params["kernel"] == "rbf")
+    return Cost(double=(1 + times) * pairs * d, fixed=(1 + times) * (PAIR + kernel), memory=memory)
 
 
 def _of_moments(name: str, n: int, sides: tuple[int, int], intervals: bool, permutations: bool) -> Cost:

@@ -46,6 +46,19 @@ def test_more_work_costs_more(name: str) -> None:
     assert seconds(cost(plan_of(name, intervals=False)), REFERENCE) <= seconds(small, REFERENCE)
 
 
+@pytest.mark.parametrize("params", [{"kernel": "rbf"}, {"estimator": "minibatch"}], ids=str)
+def test_kernel_values_of_pairs_cost_what_they_are(params: dict[str, str]) -> None:
+    """Of all pairs up to 20,000 rows, or of those in a batch, and anew for each permutation."""
+
+    def work(n: int, **outputs: int) -> float:
+        chosen = {"cka": METRICS["cka"].resolve(params)}
+        return cost(make_plan([["x"], ["y"]], chosen, Outputs(**outputs), reference=None, seed=0, require_all=False), n).double
+
+    assert work(8000, permutations=9) == 10 * work(8000)
+    assert work(16_000) / work(8000) == pytest.approx(4 if params == {"kernel": "rbf"} else 2, rel=0.02)
+    assert work(80_000) / work(20_000) == pytest.approx(1 if params == {"kernel": "rbf"} else 4)
+
+
 def test_what_is_not_known_is_named() -> None:
     x = View("absolute", Embedding(np.zeros((9, 2), np.float32), row_numbers(9)))
     assert cost_of(plan_of("cka", "rsa"), {"x": [x], "y": [x]})[1] == ["rsa"]
