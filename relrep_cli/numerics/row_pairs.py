@@ -28,6 +28,8 @@ GROUPS = 20
 TILE = 512  # rows on either side of a tile, at most: two float64 tiles and their products stay in the CPU cache
 PREPARED = 128 << 20  # up to this many bytes, rows are preprocessed once and not for each tile
 MOST = 20_000  # up to this many rows, all pairs are used; of more rows, a random sample
+LEAST_WIDTH = 1e-150  # of the RBF kernel, for the largest coordinate: the inverse of its square fits float64
+NOTHING = np.empty(0)
 WIDTH_ROWS = 2048  # rows used for the median distance
 
 
@@ -147,19 +149,15 @@ def gaussian(x: np.ndarray, device: str = NUMPY) -> tuple[Measure, float]:
     """
     rows, unit = _centred(x, device)
     width, known = rows.median()
-    if not 0 < width < np.inf:
-        raise NotApplicable("the median distance is 0")
+    if not LEAST_WIDTH < width < np.inf:
+        raise NotApplicable("the median distance is 0" + " beside the largest coordinate" * (width > 0))
 
     def measure(i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        tile, closeness = known.get((i[0], j[0]), NO_TILE)
-        fits = np.array_equal(i, tile.i) and np.array_equal(j, tile.j)
+        at, to, closeness = known.get((i[0], j[0]), (NOTHING, NOTHING, NOTHING))
+        fits = np.array_equal(i, at) and np.array_equal(j, to)
         return _exponentials(closeness.copy() if fits else rows.closeness(i, j), 1 / width**2)
 
     return measure, width / unit
-
-
-NOTHING = np.empty(0, np.int64)
-NO_TILE = Tile(*[NOTHING] * 6), np.empty((0, 0))
 
 
 def _exponentials(values: np.ndarray, factor: float) -> np.ndarray:
@@ -185,8 +183,8 @@ class _Centred:
         out -= self.halves[j]
         return np.minimum(out, 0, out=out)
 
-    def median(self) -> tuple[float, dict[tuple[int, int], tuple[Tile, np.ndarray]]]:
-        """Return the median distance between evenly spaced rows; where these are all rows, also the closeness of each tile.
+    def median(self) -> tuple[float, dict[tuple[int, int], tuple[np.ndarray, np.ndarray, np.ndarray]]]:
+        """Return the median distance between evenly spaced rows; where these are all rows, also each tile: i, j, closeness.
 
         A tile is known by the first of its rows on either side.
         """
@@ -200,7 +198,7 @@ class _Centred:
         for tile, values in in_order(closeness, tiles(len(rows))):
             apart.append(values[~np.tri(len(values), dtype=bool)] if tile.same else values.ravel())
             if len(rows) == len(self.halves):
-                known[tile.i[0], tile.j[0]] = tile, values
+                known[tile.i[0], tile.j[0]] = tile.i, tile.j, values
         return float(np.sqrt(-2 * _middle(np.concatenate(apart))).mean()), known
 
 

@@ -376,6 +376,14 @@ def test_rbf_cka_of_float32_rows_is_that_of_float64(kind: str) -> None:
     assert value("cka", 2.0**57 * x, y / 2.0**57, kernel="rbf", estimator="biased") == wanted
 
 
+def test_a_median_distance_of_next_to_nothing_has_no_kernel() -> None:
+    x = np.random.default_rng(0).normal(size=(40, 2)) * 1e-155
+    x[0], x[1] = 1, -1 - x[2:].sum(0)
+    with pytest.raises(NotApplicable, match="the median distance is 0 beside the largest coordinate"):
+        pairs.gaussian(x)
+    assert pairs.gaussian(x[2:])[1] == pytest.approx(np.median(cdist(x[2:], x[2:])[np.triu_indices(38, 1)]), rel=1e-6)
+
+
 @pytest.mark.parametrize("n", [700, 2100])
 def test_a_kernel_value_belongs_to_its_two_rows(n: int) -> None:
     """Whether a tile is one that the median distance needed, or other rows that begin with the same one."""
