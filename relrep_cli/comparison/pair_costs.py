@@ -40,6 +40,7 @@ HALVED_ROW = 1e-3  # seconds of the neighbours in halves of a file, which serve 
 PLACE = 12  # bytes of the place of a row in a permutation, and of the row in that place
 MULTIPLIED = 6  # multiply-adds of a large product in the time of one of two Gram matrices
 KERNEL_PAIR = 2.4e-8  # seconds of the RBF kernel of two rows in both spaces, and of its sums, beside the products of rows
+KERNELS_MADE = 3  # for the value, for what permutations leave as it is, and to gather from
 LEFT_OUT = 3  # products of the interval of cka, for each row that it leaves out
 
 
@@ -96,7 +97,10 @@ def _of_metric(name: str, params: Mapping[str, Any], n: int, sides: tuple[int, i
         permuted = times * (PERMUTATION + PERMUTED_LIST * n)
         return Cost(fixed=PAIR + (WIDENED + WIDENED_ROW * n**0.5) * intervals + permuted)
     if _is_of_pairs(name, params):
-        return _of_pairs(n, d, params, times)
+        if not times or params["estimator"] == "minibatch" or not permuted_grams.serves_kernels(n):
+            return _of_pairs(n, d, params, 1 + times)
+        alike = min(alike, permuted_grams.most_spaces(n))
+        return _of_pairs(n, d, params, KERNELS_MADE) + _of_gathered(n, sides, alike, times)
     gathered = bool(times) and name == "cka" and permuted_grams.serves(n, *sides)
     cost = _of_moments(name, n, sides, intervals, bool(times) and not gathered)
     if gathered:
@@ -108,8 +112,8 @@ def _is_of_pairs(name: str, params: Mapping[str, Any]) -> bool:
     return name == "cka" and (params["kernel"] == "rbf" or params["estimator"] == "minibatch")
 
 
-def _of_pairs(n: int, d: int, params: Mapping[str, Any], times: int) -> Cost:
-    """CKA by kernel values of pairs of rows, all of them or those within a batch, anew for each permutation. d: of both spaces.
+def _of_pairs(n: int, d: int, params: Mapping[str, Any], times: float) -> Cost:
+    """CKA by kernel values of pairs of rows, all of them or those within a batch. d: of both spaces. times: how often.
 
     The width of the RBF kernel needs pairs of some rows, which serve again where these are all rows.
     """
@@ -122,7 +126,7 @@ def _of_pairs(n: int, d: int, params: Mapping[str, Any], times: int) -> Cost:
         pairs = pairs + some**2 / 2 if some < rows else max(pairs, some**2 / 2)
         memory += 8.0 * rows * d + 8 * some**2 * (1 + (some == rows))
     kernel = KERNEL_PAIR * pairs * (params["kernel"] == "rbf")
-    return Cost(double=(1 + times) * pairs * d, fixed=(1 + times) * (PAIR + kernel), memory=memory)
+    return Cost(double=times * pairs * d, fixed=times * (PAIR + kernel), memory=memory)
 
 
 def _of_moments(name: str, n: int, sides: tuple[int, int], intervals: bool, permutations: bool) -> Cost:

@@ -13,7 +13,6 @@ from relrep_cli.comparison.pairs_of_files import View
 from relrep_cli.comparison.plans import Plan
 from relrep_cli.metrics import METRICS, kernels
 from relrep_cli.numerics import permuted_grams
-from relrep_cli.numerics.narrowing import scalable
 from relrep_cli.numerics.permuted_products import Batch
 from relrep_cli.numerics.workspace import Workspace
 
@@ -43,32 +42,36 @@ def values_at_once(
     for start in range(first + (numbers.start - first) // AHEAD * AHEAD, numbers.stop, AHEAD):
         block = range(start, min(start + AHEAD, batch.numbers.stop))
         wanted = range(max(start, numbers.start), min(block.stop, numbers.stop))
-        sums = workspace.once(_key(block), spaces, partial(_sums, spaces, block, batch, workspace, later))
+        sums = workspace.once(_key(block, params), spaces, partial(_sums, spaces, params, block, batch, workspace, later))
         mine = sums[:, wanted.start - start : wanted.stop - start]
-        parts.append(kernels.cka_of_permutations(*spaces, mine, params["estimator"], workspace))
+        parts.append(kernels.cka_of_permutations(*spaces, mine, params, workspace))
     return np.concatenate(parts)
 
 
 def _sums(
-    spaces: tuple[np.ndarray, np.ndarray], block: range, batch: Batch, workspace: Workspace, later: Sequence[np.ndarray]
+    spaces: tuple[np.ndarray, np.ndarray],
+    params: Mapping[str, Any],
+    block: range,
+    batch: Batch,
+    workspace: Workspace,
+    later: Sequence[np.ndarray],
 ) -> np.ndarray:
     """The sums of the permutations of a block, those that an earlier pair has left, or else with those of later pairs."""
     (x, y), known = spaces, workspace.spaces
-    if known is not None and (left := known.pop_pair(x, y, _key(block))) is not None:
+    if known is not None and (left := known.pop_pair(x, y, _key(block, params))) is not None:
         return left
     others = [y, *([] if known is None else later[: permuted_grams.most_spaces(len(x)) - 1])]
     orders = [batch.order_of(number) for number in block]
-    in_range = [scalable(other, workspace) for other in (x, *others)]
-    sums = permuted_grams.sums_of_grams(in_range[0], in_range[1:], orders)
+    sums = permuted_grams.sums_of_grams(x, others, orders, kernels.gram_of(params, workspace))
     for other, own in zip(others[1:], sums[1:], strict=True):
         if known is not None:
-            known.put_pair(x, other, own, _key(block))
+            known.put_pair(x, other, own, _key(block, params))
     own_sums: np.ndarray = sums[0]
     return own_sums
 
 
-def _key(block: range) -> str:
-    return f"sums of permuted Gram matrices, {block}"
+def _key(block: range, params: Mapping[str, Any]) -> str:
+    return f"sums of permuted Gram matrices, {block}, {params['kernel']} {params['estimator']}"
 
 
 def later_spaces(

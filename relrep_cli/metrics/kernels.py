@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -18,6 +18,7 @@ from relrep_cli.numerics.moments import Moments
 from relrep_cli.numerics.narrowing import narrow, scalable
 from relrep_cli.numerics.workspace import UNSHARED, Workspace
 
+LEAST_TERM = 1e-14  # of the RBF kernel with itself, beyond its rounding error
 KERNELS = ("linear", "rbf")
 Kernel = Annotated[
     Literal["linear", "rbf"], Param("Kernel: linear, or Gaussian as wide as the median distance.", choices=KERNELS)
@@ -102,12 +103,46 @@ def _terms(x: np.ndarray, y: np.ndarray, workspace: Workspace) -> tuple[Moments,
 
 def permutes_by_grams(params: Mapping[str, Any], x: np.ndarray, y: np.ndarray) -> bool:
     """Whether `cka_of_permutations` serves cka with these options: where Gram matrices are quicker than moments."""
-    moments = params["kernel"] == "linear" and params["estimator"] != "minibatch"
-    return moments and len(x) >= 4 and permuted_grams.serves(len(x), x.shape[1], y.shape[1])
+    if params["estimator"] == "minibatch" or len(x) < 4:
+        return False
+    if params["kernel"] == "rbf":
+        return permuted_grams.serves_kernels(len(x))
+    return permuted_grams.serves(len(x), x.shape[1], y.shape[1])
 
 
-def cka_of_permutations(x: np.ndarray, y: np.ndarray, sums: np.ndarray, estimator: str, workspace: Workspace) -> np.ndarray:
-    """Linear CKA of x with permuted rows of y, NaN where it is undefined. sums: (2, m), see permuted_grams.sums_of_grams."""
+def gram_of(params: Mapping[str, Any], workspace: Workspace) -> Callable[[np.ndarray], np.ndarray]:
+    """The function that makes a centred Gram matrix (n, n) of a space (n, d), for cka with these options."""
+    if params["kernel"] == "linear":
+        return lambda x: permuted_grams.gram(scalable(x, workspace))
+    return lambda x: _centred_gaussian(x, params["estimator"] == "unbiased", workspace.device)
+
+
+def _centred_gaussian(x: np.ndarray, unbiased: bool, device: str) -> np.ndarray:
+    """The RBF kernel (n, n) of a space, centred; for the unbiased estimator, U-centred (Szekely and Rizzo 2014)."""
+    n, (measure, _) = len(x), pairs.gaussian(x, device)
+    out = np.empty((n, n))
+    for tile in pairs.tiles(n):
+        values = measure(tile.i, tile.j)
+        out[np.ix_(tile.i, tile.j)] = values
+        out[np.ix_(tile.j, tile.i)] = values.T
+    np.fill_diagonal(out, 0 if unbiased else 1)
+    sums = out.sum(1)
+    total = sums.sum()
+    out -= (sums / (n - 2 * unbiased))[:, None]
+    out -= sums / (n - 2 * unbiased)
+    out += total / ((n - 1) * (n - 2) if unbiased else n**2)
+    if unbiased:
+        np.fill_diagonal(out, 0)
+    return out
+
+
+def cka_of_permutations(
+    x: np.ndarray, y: np.ndarray, sums: np.ndarray, params: Mapping[str, Any], workspace: Workspace
+) -> np.ndarray:
+    """CKA of x with permuted rows of y, NaN where it is undefined. sums: (2, m), see permuted_grams.sums_of_grams."""
+    estimator = params["estimator"]
+    if params["kernel"] == "rbf":
+        return _gaussians_of_permutations(x, y, sums, estimator, workspace)
     m, _ = hsic.centred_moments(_ready(x, workspace), _ready(y, workspace), workspace=workspace)
     below, equal = sums
     xx, yy = (_estimate(hsic.terms(m, a, a), estimator) for a in (0, 1))
@@ -115,6 +150,23 @@ def cka_of_permutations(x: np.ndarray, y: np.ndarray, sums: np.ndarray, estimato
     with np.errstate(all="ignore"):
         values: np.ndarray = np.minimum(1.0, xy / (np.sqrt(xx) * np.sqrt(yy)))
     return np.where(np.isfinite(values), values, np.nan)
+
+
+def _gaussians_of_permutations(
+    x: np.ndarray, y: np.ndarray, sums: np.ndarray, estimator: str, workspace: Workspace
+) -> np.ndarray:
+    def own() -> tuple[float, float]:
+        """HSIC of either space with itself, which no permutation changes."""
+        whole = _sums_of_gaussians(x, y, workspace)[0].whole()
+        return _hsic_of_pairs(*whole, 1.0, estimator == "unbiased")[:2]
+
+    xx, yy = workspace.once(f"own terms of the RBF kernel, {estimator}", (x, y), own)
+    if not min(xx, yy) > LEAST_TERM:
+        return np.full(sums.shape[1], np.nan)
+    n = len(x)
+    hsic_of_pairs = (2 * sums[0] + sums[1]) / (n * (n - 3) if estimator == "unbiased" else n**2)
+    values: np.ndarray = np.minimum(1.0, hsic_of_pairs / np.sqrt(xx * yy))
+    return values
 
 
 def _ready(x: np.ndarray, workspace: Workspace) -> np.ndarray:
@@ -146,8 +198,7 @@ def _rounding(size: float, n: int, estimator: str) -> float:
 
 def _gaussian(x: np.ndarray, y: np.ndarray, estimator: str, workspace: Workspace) -> Score:
     x, y, sample_note = pairs.sample(x, y)
-    (first, wx), (second, wy) = (pairs.gaussian(side, workspace.device) for side in (x, y))
-    sums = pairs.pair_sums(len(x), first, second)
+    sums, (wx, wy) = _sums_of_gaussians(x, y, workspace)
     unbiased = estimator == "unbiased"
 
     def value(n: int, totals: np.ndarray, rows: np.ndarray) -> float:
@@ -160,13 +211,19 @@ def _gaussian(x: np.ndarray, y: np.ndarray, estimator: str, workspace: Workspace
     return Score(value(n, totals, rows), level, convention, jackknife=jackknife, scale="from one")
 
 
+def _sums_of_gaussians(x: np.ndarray, y: np.ndarray, workspace: Workspace) -> tuple[pairs.PairSums, tuple[float, float]]:
+    """The sums of both kernels over all pairs of rows, and the widths of the kernels."""
+    (first, wx), (second, wy) = (pairs.gaussian(side, workspace.device) for side in (x, y))
+    return pairs.pair_sums(len(x), first, second), (wx, wy)
+
+
 def _gaussian_note(wx: float, wy: float) -> str:
     return f"RBF kernel exp(-d^2 / 2w^2), w = median distance of different rows ({wx:.6g}, {wy:.6g})"
 
 
 def _alignment(xx: float, yy: float, xy: float) -> float:
     for name, own in (("first", xx), ("second", yy)):
-        if not own > 1e-14:
+        if not own > LEAST_TERM:
             raise NotApplicable(f"the self term of the {name} space is not positive")
     return min(1.0, float(xy / np.sqrt(xx * yy)))
 

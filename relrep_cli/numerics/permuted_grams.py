@@ -1,4 +1,4 @@
-"""Linear HSIC of a space with permuted rows of others, by Gram matrices: a permutation gathers instead of multiplying.
+"""HSIC of a space with permuted rows of others, by Gram matrices: a permutation gathers instead of multiplying.
 
 tr(K P'LP) needs n^2 / 2 products for any number of dims, and one gathered K serves all spaces L. So the permutations of the
 layers of a network cost little more than those of one layer. Every sum has the same bits whatever is computed beside it.
@@ -6,7 +6,7 @@ layers of a network cost little more than those of one layer. Every sum has the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -23,6 +23,11 @@ def serves(n: int, dx: int, dy: int) -> bool:
     """Whether Gram matrices are the quicker way for n rows. It depends on the shapes alone, so that a pair of spaces gets the
     same bits in every run."""
     return native.available() and (n <= ALWAYS or (n <= LARGEST and GATHERED * n <= 2 * dx * dy))
+
+
+def serves_kernels(n: int) -> bool:
+    """The same for kernels whose values a permutation would otherwise compute anew."""
+    return native.available() and n <= LARGEST
 
 
 def most_spaces(n: int) -> int:
@@ -56,17 +61,23 @@ def _below_diagonal(matrix: np.ndarray, into: np.ndarray) -> None:
         at += -(-i // native.PADDED) * native.PADDED
 
 
-def sums_of_grams(x: np.ndarray, others: Sequence[np.ndarray], orders: Sequence[np.ndarray]) -> np.ndarray:
-    """Sums of <x_i, x_j> <y_order[i], y_order[j]> for each other space y and order: those over i > j, and those over i = j.
+def sums_of_grams(
+    x: np.ndarray,
+    others: Sequence[np.ndarray],
+    orders: Sequence[np.ndarray],
+    matrix: Callable[[np.ndarray], np.ndarray] = gram,
+) -> np.ndarray:
+    """Sums of K[i, j] L[order[i], order[j]] for each other space and order: those over i > j, and those over i = j.
 
-    All spaces are centred first. others: at most `most_spaces`. Returns (others, 2, orders).
+    K, L: the matrices (n, n) that `matrix` makes of x and of the other space. others: at most `most_spaces`.
+    Returns (others, 2, orders).
     """
     packed, squares = np.empty((len(others), packed_size(len(x)))), np.empty((len(others), len(x)))
     for place, y in enumerate(others):
-        theirs = gram(y)
+        theirs = matrix(y)
         _below_diagonal(theirs, packed[place])
         squares[place] = theirs.diagonal()
-    mine = gram(x)
+    mine = matrix(x)
     places = np.empty((len(orders), len(x)), np.int32)  # where each row of y has gone: gathering x so serves all others
     for row, order in zip(places, orders, strict=True):
         row[order] = np.arange(len(x), dtype=np.int32)

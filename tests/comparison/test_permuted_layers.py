@@ -41,16 +41,20 @@ def test_the_sums_are_those_of_gram_matrices() -> None:
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("estimator", ["unbiased", "biased"])
-def test_they_give_the_values_of_moments(shape: tuple[int, int, int], estimator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_they_give_the_values_of_each_permutation_alone(
+    shape: tuple[int, int, int], estimator: str, kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     n, dx, dy = shape
     x, y = (Embedding(cloud(n, d, d), row_numbers(n)) for d in (dx, dy))
-    params = METRICS["cka"].resolve({"estimator": estimator})
+    params = METRICS["cka"].resolve({"estimator": estimator, "kernel": kernel})
 
     def values() -> np.ndarray:
         return null_values("cka", params, x, y, range(40), 3, lambda part: None)
 
     actual = values()
-    monkeypatch.setattr(permuted_grams, "serves", lambda *shape: False)
+    for choice in ("serves", "serves_kernels"):
+        monkeypatch.setattr(permuted_grams, choice, lambda *shape: False)
     np.testing.assert_allclose(actual, values(), rtol=1e-10, atol=1e-12)
 
 
@@ -62,14 +66,15 @@ def test_numbers_of_any_size_have_values(scale: float) -> None:
     np.testing.assert_allclose(of_large, of_x, rtol=1e-9)
 
 
-def test_neither_later_pairs_nor_the_cut_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_neither_later_pairs_nor_the_cut_change_a_bit(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Alone, in pieces of 50 permutations, one by one, with other spaces and on two threads."""
     x, y, *later = (cloud(60, d, d) for d in (7, 5, 5, 9))
     a, b = Embedding(x, row_numbers(60)), Embedding(y, row_numbers(60))
     run = Workspace.of_run(Records(None))
     for space in (x, y, *later):
         run.register(space)
-    params = METRICS["cka"].resolve({})
+    params = METRICS["cka"].resolve({"kernel": kernel})
 
     def values(others: Any, cuts: list[int]) -> bytes:
         known, number = unpermuted(a, b, range(130), 0, run.for_pair(), others), range(130)
@@ -88,9 +93,22 @@ def test_neither_later_pairs_nor_the_cut_change_a_bit(monkeypatch: pytest.Monkey
     assert AHEAD % 50 == 0  # else the permutations of a record would be in two blocks
 
 
+def test_two_kernels_of_one_pair_of_spaces_are_told_apart() -> None:
+    a, b = (Embedding(cloud(50, 4, seed), row_numbers(50)) for seed in (0, 1))
+    known, number = unpermuted(a, b, range(9), 0, Workspace.of_run(Records(None)).for_pair(), ()), range(9)
+
+    def values(**shared: Any) -> list[np.ndarray]:
+        chosen = [METRICS["cka"].resolve({"kernel": kernel}) for kernel in ("linear", "rbf")]
+        return [null_values("cka", params, a, b, number, 0, lambda part: None, **shared) for params in chosen]
+
+    for together, alone in zip(values(known=known), values(), strict=True):
+        assert np.array_equal(together, alone)
+
+
 def test_the_choice_follows_from_the_shapes_and_memory_is_bounded() -> None:
     assert permuted_grams.serves(1000, 128, 128) and permuted_grams.serves(100, 1, 1)
     assert not permuted_grams.serves(1000, 64, 64) and not permuted_grams.serves(2049, 4096, 4096)
+    assert permuted_grams.serves_kernels(2048) and not permuted_grams.serves_kernels(2049)
     assert permuted_grams.most_spaces(1000) >= 11 and permuted_grams.most_spaces(2048) * 2048**2 * 4 <= 64 << 20
 
 
@@ -104,15 +122,18 @@ def layers(empty: Workdir) -> Workdir:
     return empty
 
 
-def test_a_file_is_gathered_once_for_all_layers_of_the_other(layers: Workdir) -> None:
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_a_file_is_gathered_once_for_all_layers_of_the_other(layers: Workdir, kernel: str) -> None:
     """With the p-values of pairs alone, and from records without any gathering."""
-    command = "relrep compare 'a.npz::l*' 'b.npz::l*' -m cka,procrustes --permutations 60 -q --cache kept"
+    options = f"--permutations 60 -q --kernel {kernel}"
+    command = f"relrep compare 'a.npz::l*' 'b.npz::l*' -m cka,procrustes {options} --cache kept"
     original = permuted_grams.sums_of_grams
     with mock.patch.object(permuted_grams, "sums_of_grams", wraps=original) as gathered:
         rows = layers.here(command).rows
     assert [len(call.args[1]) for call in gathered.call_args_list] == [3, 3, 3]
     for r in rows:
-        alone = layers.here(f"relrep compare {r['a']} {r['b']} -m {r['metric']} --permutations 60 -q").rows[0]
+        both = layers.here(f"relrep compare {r['a']} {r['b']} -m cka,procrustes {options}").rows
+        (alone,) = (one for one in both if one["metric"] == r["metric"])
         assert (alone["value"], alone["p"]) == (r["value"], r["p"])
     with mock.patch.object(permuted_grams, "sums_of_grams", side_effect=AssertionError):
         assert layers.here(command).rows == rows
