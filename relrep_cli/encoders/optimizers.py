@@ -12,11 +12,11 @@ DECORATED = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
 
 
 def optimizer(name: str, parameters: Iterable[torch.nn.Parameter], **options: Any) -> torch.optim.Optimizer:
-    """`torch.optim.NAME(parameters, **options)`, which computes the same.
+    """Make an optimizer that takes the steps of `torch.optim.NAME(parameters, **options)`.
 
-    The methods of torch's own class import torch._dynamo, to keep themselves out of torch.compile: 1.3 s of CPU time for what
-    relrep never uses. So this one has the functions that they decorate. They are those of torch where a version of torch
-    decorates none.
+    Decorators of torch's methods import torch._dynamo, to keep the methods out of torch.compile. This takes one to two seconds
+    of CPU time, and relrep compiles nothing. So this optimizer has the methods without their decorators. Where a version of
+    torch does not decorate a method, it has torch's own.
     """
     import torch
 
@@ -28,4 +28,5 @@ def optimizer(name: str, parameters: Iterable[torch.nn.Parameter], **options: An
 
 
 def undecorated(function: Any) -> Any:
+    """The function beneath a decorator that names it, or else the function itself."""
     return getattr(function, "__wrapped__", function)

@@ -70,8 +70,8 @@ def compare(
     space closer than every other one? per_row: give the value of each item, not their mean. device: where large products are
     computed, such as "cuda" or "auto".
 
-    Returns one record for each pair, metric and view; of a single one, `result.value` and `result.low` are the fields. With
-    against: one for each difference, with interval, p and q. With per_row: one for each item, metric and pair.
+    Returns one record for each pair, metric and view; with against, for each difference; with per_row, for each item, too, with
+    its id and label. If there is only one, `result.value`, `.low`, `.high` and `.chance` are its fields.
 
     Raises UsageError for an unknown metric or option, or when the only metric has no value; DataError when rows do not join.
 

@@ -1,4 +1,7 @@
-"""Metrics of kernels (Gram matrices), computed from moments or tile by tile, so that no array is n x n."""
+"""Metrics of kernels (Gram matrices), computed from moments or tile by tile, so that no array is n x n.
+
+Only permutations of at most 2,048 rows gather from such an array.
+"""
 
 from __future__ import annotations
 
@@ -155,6 +158,8 @@ def cka_of_permutations(
 def _gaussians_of_permutations(
     x: np.ndarray, y: np.ndarray, sums: np.ndarray, estimator: str, workspace: Workspace
 ) -> np.ndarray:
+    """CKA by the RBF kernel; see cka_of_permutations."""
+
     def own() -> tuple[float, float]:
         """HSIC of either space with itself, which no permutation changes."""
         whole = _sums_of_gaussians(x, y, workspace)[0].whole()

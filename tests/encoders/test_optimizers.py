@@ -49,7 +49,7 @@ def test_the_choice_of_order_is_given_back() -> None:
 
 @pytest.mark.slow
 def test_training_does_not_load_the_compiler_of_torch() -> None:
-    """It takes 1.3 s of CPU time."""
+    """It takes one to two seconds of CPU time."""
     training = """
 import sys
 import numpy as np
