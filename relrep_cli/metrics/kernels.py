@@ -1,7 +1,4 @@
-"""Metrics of kernels (Gram matrices), computed from moments or tile by tile, so that no array is n x n.
-
-Only permutations of at most 2,048 rows gather from such an array.
-"""
+"""Metrics of kernels (Gram matrices), from moments or tile by tile; permutations of at most 2,048 rows have an n x n array."""
 
 from __future__ import annotations
 
@@ -263,10 +260,7 @@ def _minibatch(x: np.ndarray, y: np.ndarray, kernel: Kernel, batch: int, workspa
     kernel_note = "linear kernel"
     if kernel == "rbf":
         (first, wx), (second, wy) = (pairs.gaussian(side, workspace.device) for side in (x, y))
-        grams, kernel_note = (
-            [first, second],
-            _gaussian_note(wx, wy),
-        )
+        grams, kernel_note = [first, second], _gaussian_note(wx, wy)
     batches = np.array([_batch(np.arange(g, n, count), grams[0], grams[1]) for g in range(count)])
     value = _alignment_of_means(batches.mean(0))
     jackknife = np.array([_alignment_of_means(m) for m in (batches.sum(0) - batches) / (count - 1)]) if count >= 10 else None
